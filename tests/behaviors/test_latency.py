@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import random
 import socket
 import statistics
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.running import backend, nothing_comes, pair, read, running
+from tests.running import backend, nothing_comes, pair, read, read_all, running
 from vaurien import hooks
 from vaurien.behaviors.latency import Latency
 from vaurien.events import Closed, Injected
-from vaurien.model import Fault, Scope, Stream
+from vaurien.model import TO_CLIENT, Fault, Scope, Stream
 from vaurien.testing import Change, Chunk, End, Remove, Sent, play
 
 COUNT = 2000
@@ -218,14 +220,41 @@ def test_chunks_that_have_but_to_wait_need_no_hook(fixed: bool, monkeypatch) -> 
             assert (seen[-1] == b"held") is not fixed
 
 
-def test_a_full_line_takes_no_more_until_something_left(monkeypatch) -> None:
-    seen = hooked(monkeypatch)
+def test_a_full_line_takes_no_more_until_something_left() -> None:
+    """So each chunk, which fills it, takes the whole delay, and no hook is needed to wait."""
     words = bytes(range(256)) * 8000
     far = Fault("far", "latency", {"latency": 5})
     with backend() as listening, running(listening.getsockname(), "", far, delay_line=10) as proxy:
         with pair(proxy, listening) as (client, server):
             sent = threading.Thread(target=client.sendall, args=[words])
+            began = time.monotonic()
             sent.start()
             assert read(server, len(words)) == words
+            took = time.monotonic() - began
             sent.join()
-        assert seen
+        hits = len(proxy.events.of(Injected))
+        assert hits > len(words) // (128 * 1024)
+        assert took > 0.0049 * hits
+
+
+@pytest.mark.parametrize("change", ["nothing", "removed", "joined"])
+def test_bulk_is_late_complete_and_in_order(change: str) -> None:
+    """Also where the fault is removed, or gets another one behind it, while megabytes are on their way."""
+    words = random.Random(1).randbytes(16 << 20)
+    far = Fault("far", "latency", {"latency": 30 if change == "nothing" else 300}, stream=Stream.DOWNSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", far) as proxy:
+        with pair(proxy, listening) as (client, server):
+
+            def answer() -> None:
+                server.sendall(words)
+                server.shutdown(socket.SHUT_WR)
+
+            answering = threading.Thread(target=answer)
+            answering.start()
+            if change != "nothing":
+                proxy.until(lambda: proxy.proxy.traffic(TO_CLIENT).read > len(words) // 2)
+                proxy.set_policy("", *([far, Fault("more", "latency", {"latency": 1})] if change == "joined" else []))
+            assert read_all(client) == words
+            answering.join()
+            passed = proxy.proxy.traffic(TO_CLIENT)
+            assert (passed.read, passed.written) == (len(words), len(words))

@@ -200,6 +200,7 @@ class FakeFilters:
         self.link, self.hook = link, hook
         self.intake = self
         self.fast_path: Callable[[memoryview], bytes] | None = None
+        self.space: memoryview | None = None
         self.held = 0
         self.idle, self.keeps = True, False
         self.cleared = False

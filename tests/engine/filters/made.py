@@ -48,8 +48,11 @@ class Link:
         self.progress = 0
         self.waits_for_progress = True
 
-    def write(self, data: bytes) -> None:
-        self.written.append(data)
+    def write(self, data: bytes | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    async def room(self) -> None:
+        assert not self.full
 
     def pass_end(self) -> None:
         self.ended = True

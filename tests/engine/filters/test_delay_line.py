@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.engine.fakes import FakeLoop
 from tests.engine.filters.made import Clock, Link
-from vaurien.engine.filters.delay_line import DelayLine
+from vaurien.engine.filters.delay_line import BULK, DelayLine
 from vaurien.engine.filters.filter import Sink
+from vaurien.engine.relay.blocks import pool_of
 
 
 @pytest.fixture
@@ -82,3 +84,85 @@ def test_nothing_is_left_of_a_connection_that_is_over(link: Link) -> None:
     link.clock.advance(2.0)
     assert link.written == []
     assert line.held == 0
+
+
+def read_into(line: DelayLine, data: bytes, due: float) -> None:
+    """Have *line* take *data*, read where it wants it, or else in memory that is gone afterwards."""
+    space = memoryview(bytearray(len(data))) if line.space is None else line.space
+    space[: len(data)] = data
+    line.put(line.keep(space[: len(data)]), due)
+    if line.space is None:
+        space[:] = bytes(len(space))
+
+
+def bulk_on(link: Link) -> tuple[DelayLine, SimpleNamespace, list[bytes]]:
+    """A line that has blocks, and what is on it, all due at 1."""
+    link.loop = FakeLoop()
+    line, owner = line_on(link, limit=1 << 30)
+    chunks = [bytes([number]) * (BULK + number) for number in range(20)]
+    read_into(line, chunks[0], 1.0)
+    assert line.space is None
+    line.open_blocks()
+    for chunk in chunks[1:]:
+        assert line.space is not None
+        read_into(line, chunk, 1.0)
+    assert pool_of(link.loop).used > 2
+    assert line.held == sum(map(len, chunks))
+    return line, owner, chunks
+
+
+def test_bulk_is_read_where_it_stays(link: Link) -> None:
+    line, _, chunks = bulk_on(link)
+    read_into(line, b"behind it", 2.0)
+    assert line.space is None  # so few bytes are no bulk
+    link.clock.advance(1.5)
+    assert link.written == chunks
+    assert pool_of(link.loop).used == 0
+    link.clock.advance(2.5)
+    assert link.written[-1] == b"behind it"
+
+
+def test_a_line_that_runs_empty_needs_no_block(link: Link) -> None:
+    line, _, chunks = bulk_on(link)
+    link.clock.advance(1.5)
+    assert (link.written, line.space, pool_of(link.loop).used) == (chunks, None, 0)
+
+
+def test_bulk_of_a_connection_that_is_over_is_forgotten(link: Link) -> None:
+    line, _, _ = bulk_on(link)
+    line.clear()
+    link.clock.advance(1.5)
+    assert (link.written, line.held, line.space, pool_of(link.loop).used) == ([], 0, None, 0)
+
+
+def test_bulk_of_a_removed_fault_leaves_at_once(link: Link) -> None:
+    line, owner, chunks = bulk_on(link)
+    owner.leaving = True
+    line.release()
+    assert (link.written, pool_of(link.loop).used) == (chunks, 0)
+
+
+def test_a_filter_behind_the_line_may_keep_what_it_gets(link: Link) -> None:
+    _, owner, chunks = bulk_on(link)
+    got: list[bytes] = []
+
+    async def receive(data: bytes, at: float) -> None:
+        assert isinstance(data, bytes)
+        got.append(data)
+
+    owner.next = SimpleNamespace(at_once=None, receive=receive)
+    link.clock.advance(1.5)
+    assert (got, pool_of(link.loop).used) == (chunks, 0)
+
+
+def test_long_chunks_count_as_several_before_others_run(link: Link) -> None:
+    """The rest leaves in a coroutine, which lets others run."""
+    link.loop = FakeLoop()
+    line, _ = line_on(link, limit=1 << 30)
+    begun: list[int] = []
+    link.spawn = lambda coroutine: (begun.append(len(link.written)), coroutine.close())  # type: ignore[method-assign]
+    for _ in range(64):
+        line.put(bytes(512 * 1024), 1.0)
+    link.clock.advance(1.5)
+    [written] = begun
+    assert written < 20

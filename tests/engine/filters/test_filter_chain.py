@@ -15,6 +15,7 @@ from vaurien.engine.filters.filter_chain import FilterChain, needed
 from vaurien.engine.policy.chance import Chance
 from vaurien.engine.policy.matching import NO_FACTS
 from vaurien.engine.policy.shared_state import SharedState
+from vaurien.engine.relay.blocks import pool_of
 from vaurien.engine.relay.link import RelayLink
 from vaurien.framing import Protocol
 from vaurien.model import TO_BACKEND, TO_CLIENT, Fault, Scope, Stream
@@ -134,6 +135,38 @@ def test_delays_of_a_chain_add_up() -> None:
     assert one.backend.sent == b""
     one.clock.advance(0.2)
     assert one.backend.sent == b"x"
+
+
+def chunks(count: int) -> list[bytes]:
+    """As long as the buffer that links share here."""
+    return [bytes([number]) * (1 << 16) for number in range(count)]
+
+
+def test_bulk_that_is_late_is_read_where_it_stays_once_there_is_much() -> None:
+    one = Connection(late("a", 1.0))
+    for number, chunk in enumerate(chunks(12)):
+        assert (number, one.up.filters.space is not None) == (number, number >= 8)  # type: ignore[union-attr]
+        one.asks(chunk)
+    assert pool_of(one.loop).used == 1  # type: ignore[arg-type]
+    one.asks(b"and few bytes")
+    assert one.up.filters.space is None  # type: ignore[union-attr]
+    one.asks(b", in the shared buffer")
+    one.clock.advance(1.0)
+    assert one.backend.sent == b"".join(chunks(12)) + b"and few bytes, in the shared buffer"
+    assert one.hits == ["a"] * 14
+    assert pool_of(one.loop).used == 0  # type: ignore[arg-type]
+
+
+def test_bulk_that_is_late_is_not_lost_when_the_faults_change() -> None:
+    one = Connection(late("a", 1.0))
+    for chunk in chunks(12):
+        one.asks(chunk)
+    one.set(late("a", 1.0), late("b", 1.0))
+    one.asks(b"behind it")
+    one.clock.advance(1.0)
+    assert (one.backend.sent, pool_of(one.loop).used) == (b"", 0)  # type: ignore[arg-type]
+    one.clock.advance(1.0)
+    assert one.backend.sent == b"".join(chunks(12)) + b"behind it"
 
 
 def test_a_fault_that_is_removed_lets_go_and_the_link_is_direct_again() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.engine.fakes import FakeEndpoint, FakeFilters, FakeOwner
@@ -191,6 +193,56 @@ def test_the_fast_path_goes_past_the_filters(pair: Pair) -> None:
     pair.client.incoming.append(b"loud")
     pair.client_ready()
     assert pair.backend.sent == b"LOUD"
+
+
+def into_blocks(pair: Pair, take: Any) -> FakeFilters:
+    """Filters that want what the client sends in memory of their own."""
+    filters = FakeFilters(pair.up)
+    filters.fast_path, filters.space = take, memoryview(bytearray(100))
+    pair.up.filters = filters  # type: ignore[assignment]
+    pair.up.update()
+    return filters
+
+
+def test_bulk_is_read_where_the_filters_want_it(pair: Pair) -> None:
+    taken: list[memoryview] = []
+    filters = into_blocks(pair, lambda chunk: taken.append(chunk) or b"")
+    space = filters.space
+    pair.client.incoming.append(b"bulk")
+    pair.client_ready()
+    assert (taken[0].obj, bytes(taken[0]), pair.up.withheld) == (space.obj, b"bulk", 4)  # type: ignore[union-attr]
+    pair.client_ready()  # there is nothing after all
+    filters.space = None
+    pair.client.incoming.append(b"shared")
+    pair.client_ready()
+    assert (taken[1].obj, bytes(taken[1])) == (pair.owner.buffer.obj, b"shared")
+    pair.client.incoming.append(b"")
+    pair.client_ready()
+    assert pair.owner.reports == [("end passed", TO_BACKEND)]
+
+
+def test_the_end_of_bulk_and_its_failure_are_reported(pair: Pair) -> None:
+    into_blocks(pair, bytes)
+    pair.client.incoming.append(b"")
+    pair.client_ready()
+    assert pair.owner.reports == [("end passed", TO_BACKEND)]
+    other = Pair(FakeEndpoint(), FakeEndpoint())
+    into_blocks(other, bytes)
+    other.client.incoming.append(ConnectionResetError())
+    other.client_ready()
+    assert other.owner.reports == [("failed", TO_BACKEND), ("end passed", TO_BACKEND)]
+
+
+def test_filters_that_fail_on_bulk_are_reported(pair: Pair) -> None:
+    error = ValueError("a defect")
+
+    def take(_: memoryview) -> bytes:
+        raise error
+
+    into_blocks(pair, take)
+    pair.client.incoming.append(b"x")
+    pair.client_ready()
+    assert pair.owner.reports == [("crashed", error)]
 
 
 def test_a_protocol_that_raises_is_reported(pair: Pair) -> None:

@@ -9,9 +9,20 @@ from typing import Any, Protocol
 
 from vaurien.engine.filters.exchange import TrackedMessage
 from vaurien.engine.loop.clock import SLACK, Clock, Timer
+from vaurien.engine.relay.blocks import BLOCK, BlockQueue, pool_of
 
 _AT_ONCE = 64
 """Chunks that are passed on before other connections run."""
+
+_AS_ONE = 128 * 1024
+"""Bytes that count as one of these chunks."""
+
+BULK = 64 * 1024
+"""Bytes of a chunk behind which the next ones are read into blocks, if as much as a block is on the line already: at
+most two blocks of a line are half empty, which is little beside what it holds then."""
+
+_FEW = 32 * 1024
+"""Bytes of a chunk that is not worth its place in a block: the stream is no bulk any more."""
 
 
 class WritableLink(Protocol):
@@ -21,8 +32,11 @@ class WritableLink(Protocol):
     def full(self) -> bool:
         """A sender has to wait."""
 
-    def write(self, data: bytes) -> None:
-        """Send *data*."""
+    def write(self, data: bytes | memoryview) -> None:
+        """Send *data*; nothing of it is needed afterwards."""
+
+    async def room(self) -> None:
+        """Wait while it is full."""
 
 
 class NextReceiver(Protocol):
@@ -79,11 +93,28 @@ class DelayLine:
     chunks on the line came after that.
     """
 
-    __slots__ = ("_chunks", "_due", "_end_due", "_limit", "_link", "_owner", "_releasing", "_room", "_timer", "held")
+    __slots__ = (
+        "_chunks",
+        "_due",
+        "_end_due",
+        "_limit",
+        "_link",
+        "_owner",
+        "_releasing",
+        "_room",
+        "_timer",
+        "blocks",
+        "held",
+        "much",
+    )
 
     def __init__(self, owner: DelayingFilter, link: DelayedLink, limit: int) -> None:
         self._owner, self._link, self._limit = owner, link, limit
-        self._chunks: deque[tuple[float, bytes | TrackedMessage]] = deque()
+        self._chunks: deque[tuple[float, bytes | memoryview | TrackedMessage]] = deque()
+        self.blocks: BlockQueue | None = None
+        """Where chunks are that are no `bytes`."""
+        self.much = min(limit, BLOCK)
+        """Bytes from which the line is `full`, or is worth blocks."""
         self.held = 0
         """Bytes on the line."""
         self._due = 0.0  # when the last chunk leaves
@@ -108,7 +139,27 @@ class DelayLine:
             self._room = self._room or self._link.loop.create_future()
             await asyncio.shield(self._room)
 
-    def put(self, data: bytes, due: float) -> float:
+    @property
+    def space(self) -> memoryview | None:
+        """Where the next chunk should be read, for `keep`; ``None``: anywhere."""
+        return self.blocks.space if self.blocks is not None else None
+
+    def open_blocks(self) -> None:
+        """Have a `space`."""
+        if self.blocks is None:
+            self.blocks = BlockQueue(pool_of(self._link.loop))
+        self.blocks.open()
+
+    def keep(self, chunk: memoryview) -> bytes | memoryview:
+        """What can be `put` in place of *chunk*, which was read into `space`, or is gone after this call."""
+        blocks = self.blocks
+        if blocks is not None and blocks.space is not None and chunk.obj is blocks.space.obj:
+            if len(chunk) >= _FEW:
+                return blocks.keep(len(chunk))
+            blocks.close()
+        return chunk.tobytes()
+
+    def put(self, data: bytes | memoryview, due: float) -> float:
         """*data* leaves at the time *due*, or with what is before it if that leaves later; returns when."""
         self._due = max(due, self._due)
         self._chunks.append((self._due, data))
@@ -145,27 +196,37 @@ class DelayLine:
         """Write what is due to *link*, behind which there is no filter; false: some is left that has to wait for it."""
         chunks, owner = self._chunks, self._owner
         now = self._link.clock.now() + SLACK
-        for _ in range(_AT_ONCE):
+        left = _AT_ONCE
+        while left > 0:
             if not chunks or (chunks[0][0] > now and not owner.leaving):
                 return True
             if link.full:
                 return False
             _, data = chunks.popleft()
+            left -= 1
             if isinstance(data, TrackedMessage):
                 owner.next.begin(data)
                 continue
-            self.held -= len(data)
+            size = len(data)
+            self.held -= size
             if self._room is not None:
                 self._wake()
             link.write(data)
+            if size > _AS_ONE:
+                left -= size // _AS_ONE
+            if self.blocks is not None:
+                self._free(data)
         return False
 
     def _wait_for_next(self) -> None:
         if self._chunks:
             self._timer = self._link.clock.call_at(self._chunks[0][0], self.release)
-        elif self._end_due is not None:
-            due, self._end_due = self._end_due, None
-            self._link.spawn(self._owner.next.receive_end(due))
+        else:
+            if self.blocks is not None:
+                self.blocks.close()
+            if self._end_due is not None:
+                due, self._end_due = self._end_due, None
+                self._link.spawn(self._owner.next.receive_end(due))
         if self._link.waits_for_progress:
             self._link.progressed()
 
@@ -174,7 +235,7 @@ class DelayLine:
             left = _AT_ONCE
             while self._chunks and self._is_due(self._chunks[0][0]):
                 left -= 1
-                if not left:  # a line of small chunks can be long
+                if left <= 0:  # a line of small chunks can be long
                     left = _AT_ONCE
                     await asyncio.sleep(0)
                     continue  # it may have been cleared
@@ -182,12 +243,28 @@ class DelayLine:
                 if isinstance(data, TrackedMessage):
                     self._owner.next.begin(data)
                     continue
+                left -= len(data) // _AS_ONE
                 self.held -= len(data)
                 self._wake()
-                await self._owner.next.receive(data, due)
+                await self._pass_on(data, due)
         finally:
             self._releasing = False
         self._wait_for_next()
+
+    async def _pass_on(self, data: bytes | memoryview, due: float) -> None:
+        link = self._owner.next.at_once
+        if link is not None:
+            link.write(data)
+            self._free(data)
+            await link.room()
+        else:
+            whole = bytes(data)  # a hook may keep what it gets
+            self._free(data)
+            await self._owner.next.receive(whole, due)
+
+    def _free(self, data: bytes | memoryview) -> None:
+        if self.blocks is not None and isinstance(data, memoryview):
+            self.blocks.free(data)
 
     def _is_due(self, due: float) -> bool:
         return self._owner.leaving or due <= self._link.clock.now() + SLACK
@@ -201,5 +278,7 @@ class DelayLine:
         """The connection is over: forget what waits."""
         self._chunks.clear()
         self.held = 0
+        if self.blocks is not None:
+            self.blocks.clear()
         if self._timer is not None:
             self._timer.cancel()

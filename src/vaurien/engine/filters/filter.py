@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeAlias, TypeVar
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
-from vaurien.engine.filters.delay_line import DelayLine
+from vaurien.engine.filters.delay_line import BULK, DelayLine
 from vaurien.engine.filters.exchange import NO_MESSAGE, TrackedMessage
 from vaurien.engine.filters.fault_context import FaultView
 from vaurien.engine.loop.clock import Timer
@@ -259,12 +259,21 @@ class Filter(FaultView):
         """`delay_chunk` may take chunks, where this is the only filter."""
         return self._delay is not None
 
+    @property
+    def space(self) -> memoryview | None:
+        """Where the next chunk for `delay_chunk` should be read; ``None``: into the shared buffer."""
+        return self._line.space if self._line is not None else None
+
     def delay_chunk(self, chunk: memoryview) -> bytes:
-        """Take *chunk*, as `receive` would, without a coroutine if it has but to wait; nothing of it is sent now."""
-        data, now, line = chunk.tobytes(), self._link.clock.now(), self._delays
-        if self._delay is None or line.full or self.passing:
-            self._link.run(self.receive(data, now))
+        """Take *chunk*, as `receive` would, without a coroutine if it has but to wait; nothing of it is sent now.
+
+        It is the beginning of `space` or of the shared buffer.
+        """
+        now, line = self._link.clock.now(), self._delays
+        if self._delay is None or self.passing:
+            self._link.run(self.receive(chunk.tobytes(), now))
             return b""
+        data = chunk.tobytes() if line.blocks is None else line.keep(chunk)
         fault = self.fault
         if fault.tells_hits:
             fault.count_hit(None, self._place)
@@ -272,7 +281,17 @@ class Filter(FaultView):
             fault.count_hits(1)
         self._offset += len(data)
         fault.delayed(line.put(data, now + self._delay) - now)
+        if line.held >= line.much:
+            self._hold_much(line, len(data))
         return b""
+
+    def _hold_much(self, line: DelayLine, size: int) -> None:
+        """So much is on the *line* that bulk should stay where it is read, or that nothing more should be read."""
+        if line.full:
+            self._link.run(line.room())
+        elif line.space is None and size >= BULK:
+            line.open_blocks()
+            self._link.update()
 
     async def receive(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data*, if this fault is in play for it; otherwise pass it on, in order.

@@ -50,7 +50,7 @@ class DirectionFilters:
     `RelayLink.filters` is this object while there is something between the sockets.
     """
 
-    __slots__ = ("fast_path", "filters", "first", "intake", "link", "may_be_passive", "tracker")
+    __slots__ = ("_delaying", "fast_path", "filters", "first", "intake", "link", "may_be_passive", "tracker")
 
     def __init__(self, link: RelayLink) -> None:
         self.link = link
@@ -62,6 +62,7 @@ class DirectionFilters:
         """Takes the bytes behind the exchange tracker."""
         self.intake: Intake = self.first
         self.fast_path: Callable[[memoryview], bytes] | None = None
+        self._delaying: Filter | None = None  # which has the fast path
 
     def connect(self, filters: list[Filter], tracker: ExchangeTracker | None) -> None:
         """Pass the bytes through *tracker* and *filters*, in order."""
@@ -74,14 +75,20 @@ class DirectionFilters:
         self.filters, self.first, self.tracker = filters, receiver, tracker
         self.may_be_passive = all(each.may_be_passive for each in filters)
         if tracker is None:
-            alone = len(filters) == 1 and filters[0].only_delays
-            self.intake, self.fast_path = receiver, filters[0].delay_chunk if alone else None
+            self._delaying = filters[0] if len(filters) == 1 and filters[0].only_delays else None
+            self.intake, self.fast_path = receiver, self._delaying.delay_chunk if self._delaying is not None else None
         else:
+            self._delaying = None
             direction = self.link.direction
             self.intake = TrackerIntake(tracker, direction)
             self.fast_path = tracker.take_requests if direction is TO_BACKEND else tracker.take_responses
         self.link.filters = self if filters or tracker is not None else None
         self.link.update()
+
+    @property
+    def space(self) -> memoryview | None:
+        """Where bulk for the `fast_path` should be read; ``None``: into the shared buffer."""
+        return self._delaying.space if self._delaying is not None else None
 
     @property
     def held(self) -> int:

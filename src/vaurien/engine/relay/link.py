@@ -29,6 +29,9 @@ FULL = 256 * 1024
 _ROUNDS = 16
 """Reads of one source before others get their turn."""
 
+_LONG_ROUNDS = 4
+"""The same where reads are longer, into memory of the filters' own."""
+
 
 class LinkOwner(Protocol):
     """The connection that has the link, as the link sees it."""
@@ -109,8 +112,12 @@ class LinkFilters(Protocol):
     fast_path: Callable[[memoryview], bytes] | None
     """Takes a chunk, and gives what is to be sent of it now: without a coroutine where no filter has to be waited for.
 
-    The chunk is part of the shared buffer: it is gone after the call.
+    The chunk is the beginning of `space`, or of the shared buffer, where it is gone after the call.
     """
+
+    @property
+    def space(self) -> memoryview | None:
+        """Where the filters want bulk for the `fast_path`, which stays there; ``None``: in the shared buffer."""
 
     @property
     def held(self) -> int:
@@ -315,7 +322,7 @@ class RelayLink:
 
         That is more in a loop which is `LinkOwner.edge_triggered`, and where an endpoint holds it.
         """
-        for _ in range(_ROUNDS):
+        for _ in range(_ROUNDS if self.filters is None or self.filters.space is None else _LONG_ROUNDS):
             if self.reader is None:
                 return
             self._dry = False
@@ -345,7 +352,9 @@ class RelayLink:
             return None if self.owner.thread_wanted else self._read_by_lane
         if self.filters is None:
             return self._read_direct
-        return self._read_hooked if self.filters.fast_path is None else self._read_fast
+        if self.filters.fast_path is None:
+            return self._read_hooked
+        return self._read_fast if self.filters.space is None else self._read_bulk
 
     def _adopt_and_read(self) -> None:
         """Read by a policy that the connection has put off until now."""
@@ -435,6 +444,31 @@ class RelayLink:
             return
         if sent < size:
             self._keep(memoryview(passed)[sent:])
+
+    def _read_bulk(self) -> None:
+        """As `_read_fast`, into memory of the filters' own."""
+        space, take = self.filters.space, self.filters.fast_path  # type: ignore[union-attr]
+        if space is None:  # it is no bulk any more
+            self.update()
+            if self.reader is not None:
+                self.reader()
+            return
+        try:
+            size = self._receive(space)
+        except BlockingIOError:
+            self._dry = True
+            return
+        except OSError:
+            self._source_failed()
+            return
+        if not size:
+            self._source_ended()
+            return
+        self._taken_in += size
+        try:
+            take(space[:size])  # type: ignore[misc]  # see _wanted
+        except Exception as error:  # a defect of the engine: the connection must end all the same
+            self.owner.crashed(error)
 
     def _read_hooked(self) -> None:
         data = self._read()
