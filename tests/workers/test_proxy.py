@@ -195,6 +195,23 @@ def test_no_connection_of_any_worker_reached_the_backend(workers):
     workers.run(play)
 
 
+def test_all_workers_tell_once_that_connections_are_encrypted(workers, echo, told):
+    async def play(hub):
+        policy = Policy(faults=(Fault("error", "error"),))
+        for times in (1, 2):  # a proxy that is made again tells again
+            proxy = await hub.create(config("sealed", backend=echo, protocol="http", policy=policy))
+            for _ in range(MANY):
+                reader, writer = await connect(proxy)
+                writer.write(b"\x16\x03\x01\x00\x05hello")
+                assert await reader.readexactly(10)
+                writer.close()
+            assert (await proxy.figures()).encrypted == MANY
+            await hub.delete("sealed")
+            assert len([event for event in told.of(events.Encrypted) if event.proxy == "sealed"]) == times
+
+    workers.run(play)
+
+
 def test_a_number_of_a_fault_is_one_over_all_workers(workers, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))

@@ -14,7 +14,7 @@ from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.own_addresses import http_interface
 from vaurien.engine.policy import shared_counters
 from vaurien.errors import PluginError, VaurienError
-from vaurien.events import Accepted, Closed, Event, Observer, tell, wants
+from vaurien.events import Accepted, Closed, Encrypted, Event, Listening, Observer, tell, wants
 from vaurien.model import Address
 from vaurien.workers import messages
 from vaurien.workers.messages import Registered
@@ -60,6 +60,8 @@ class WorkerPool:
         self.interface = http_interface()
         """Where the HTTP interface listens: the workers are told by `inform`."""
         self._told: messages.Prepare | None = None
+        self._encrypted: set[str] = set()
+        """The proxies of which a worker has told that a connection is encrypted, which is told once for all of them."""
         self._lag = 0.0
         self._reporting: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -103,7 +105,16 @@ class WorkerPool:
 
     def emit(self, event: Event) -> None:
         """Call the observers with *event*."""
+        if isinstance(event, Listening):
+            self._encrypted.discard(event.proxy)
         tell([one for one in self._observers if wants(one, type(event), event.proxy)], event)
+
+    def _emit_of_worker(self, event: Event) -> None:
+        if isinstance(event, Encrypted):
+            if event.proxy in self._encrypted:
+                return
+            self._encrypted.add(event.proxy)
+        self.emit(event)
 
     def process(self, index: int) -> WorkerProcess:
         """The process that is the worker *index* now."""
@@ -167,7 +178,7 @@ class WorkerPool:
 
     def _process(self, index: int) -> WorkerProcess:
         self._begun[index] = time.monotonic()
-        return WorkerProcess(self.emit, lambda process: self._lost(index, process), uvloop=self._uvloop)
+        return WorkerProcess(self._emit_of_worker, lambda process: self._lost(index, process), uvloop=self._uvloop)
 
     def _ignored(self) -> tuple[str, ...]:
         """The kinds of events that no observer wants. Sending them would be a third of the work of a connection."""
