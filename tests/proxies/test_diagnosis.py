@@ -161,6 +161,11 @@ def test_tls_that_the_backend_does_not_speak():
             "match.client=10.0.0.0/8 fits none of 1 connection; seen: 127.0.0.1",
         ),
         (
+            {"match": {"path": "/*"}},
+            "other_exchanges",
+            "match.path=/* fits none of 2 exchanges; seen: path '/a', '/b'; for any text at the *: match.path=glob:/*",
+        ),
+        (
             {"match": {"path": "/api", "method": "POST"}},
             "other_exchanges",
             "match.path=/api match.method=POST fits none of 2 exchanges; seen: path '/a', '/b'; method 'GET'",

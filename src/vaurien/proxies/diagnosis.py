@@ -17,7 +17,7 @@ import msgspec
 from vaurien import plugins
 from vaurien.config.fault import without_effect
 from vaurien.console import counted
-from vaurien.engine.policy.matching import CLIENT, FORWARD, HELLO
+from vaurien.engine.policy.matching import CLIENT, FORWARD, HELLO, is_literal
 from vaurien.engine.policy.near_misses import NearMisses
 from vaurien.engine.relay.traffic import Figures
 from vaurien.errors import UnknownName
@@ -216,7 +216,9 @@ def _other_exchanges(config: ProxyConfig, fault: Fault, seen: NearMisses) -> str
     found = "; ".join(
         f"{name} {', '.join(map(repr, values))}" for name, values in seen.seen.items() if name not in others
     )
-    return f"{asked} fits none of {counted(seen.unmatched, 'exchange')}; seen: {found}"
+    stars = [name for name, pattern in fault.match.items() if "*" in pattern and is_literal(name, pattern)]
+    hint = "".join(f"; for any text at the *: match.{name}=glob:{fault.match[name]}" for name in stars)
+    return f"{asked} fits none of {counted(seen.unmatched, 'exchange')}; seen: {found}{hint}"
 
 
 def _no_occasion(fault: Fault, seen: NearMisses, figures: Figures) -> str:

@@ -166,10 +166,20 @@ def _networks(text: str, owner: str) -> tuple[Network, ...]:
         raise OptionError(f"{owner} match {CLIENT}", text, "networks such as 10.0.0.0/8, ::1") from None
 
 
+def is_literal(name: str, text: str) -> bool:
+    """Whether *text*, a pattern of the field called *name*, is the whole value itself."""
+    return name not in _NAMES_OF_SERVERS and not _says_how(text)
+
+
+def _says_how(text: str) -> bool:
+    kind, colon, _ = text.partition(":")
+    return bool(colon) and kind in ("exact", "prefix", "glob", "regex")
+
+
 def _pattern(text: str, option: str, *, host: bool) -> Pattern:
     """What *text* means; of the name of a *host* it is a glob."""
-    kind, colon, rest = text.partition(":")
-    if not colon or kind not in ("exact", "prefix", "glob", "regex"):
+    kind, _, rest = text.partition(":")
+    if not _says_how(text):
         if not host:
             return text.__eq__
         kind, rest = "glob", text
