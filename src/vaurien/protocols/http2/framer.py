@@ -2,7 +2,9 @@
 
 Strategy: one pass over the frames of a chunk. Each whole frame is a piece; the frames of one header block are one piece
 together. Frames in a row that no fault acts on are one piece of the connection (`_Run`): at the head of a request the
-tracker is asked whether it is spared. Frames pass as they are, but for three things that the peers share by connection:
+tracker is asked whether it is spared. While frames are heads that were recognized, or of spared requests, they are no
+pieces at all (`Http2Framer.pass_requests`, `pass_responses`). Frames pass as they are, but for three things that the
+peers share by connection:
 
 * **Tables.** Both sides are told SETTINGS_HEADER_TABLE_SIZE=0; see `blocks`.
 * **Numbers.** A stream may only be opened behind those with lower numbers (section 5.1.1). A request that was held back
