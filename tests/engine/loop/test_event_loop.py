@@ -10,11 +10,12 @@ import socket
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import eventually, until
 from vaurien import platform
 from vaurien.engine.loop import event_loop as module
 
@@ -281,6 +282,88 @@ def test_elsewhere_it_goes_on_by_asyncio(pairs):
         module.go_on(other, lambda: seen.append("on"))
         run(other)
     assert seen == ["on"]
+
+
+def test_a_callback_that_stops_the_loop_is_the_last_of_its_turn(loop, pairs):
+    calls: list[str] = []
+    loop.add_writer(pairs()[0], calls.append, "busy")  # always ready
+    near, far = pairs()
+
+    def stop():
+        near.recv(1)
+        calls.append("stop")
+        loop.stop()
+
+    loop.add_reader(near, stop)
+    far.send(b"x")
+    loop.run_forever()
+    assert sorted(calls) == ["busy", "stop"]
+
+
+def test_timers_run_in_time_beside_files_that_are_always_ready(loop, pairs):
+    busy: list[None] = []
+    done = loop.create_future()
+    loop.add_writer(pairs()[0], busy.append, None)
+    loop.call_later(0.002, done.set_result, loop.time())
+    set_at = loop.run_until_complete(asyncio.wait_for(done, BOUND))
+    assert loop.time() - set_at >= 0.002
+    assert len(busy) > 1
+
+
+def test_a_timer_that_a_callback_sets_before_another_comes_first(loop, pairs):
+    near, far = pairs()
+    later = loop.call_later(BOUND, loop.stop)
+
+    def set_timer():
+        near.recv(1)
+        loop.call_later(0.002, loop.stop)
+
+    loop.add_reader(near, set_timer)
+    far.send(b"x")
+    loop.run_forever()
+    assert loop.time() < later.when()
+    later.cancel()
+
+
+def test_timers_that_callbacks_set_and_cancel_do_not_pile_up(loop, pairs):
+    left, kept = [1000], []
+
+    def set_and_cancel():
+        kept.append(weakref.ref(timer := loop.call_later(BOUND, print)))
+        timer.cancel()
+        left[0] -= 1
+        if not left[0]:
+            loop.stop()
+
+    loop.add_writer(pairs()[0], set_and_cancel)  # always ready
+    loop.run_forever()
+    assert sum(timer() is not None for timer in kept) < 500
+
+
+def test_what_its_last_callback_belonged_to_is_free_while_it_waits(loop, pairs):
+    near, far = pairs()
+
+    class Owner:
+        def read(self):
+            near.recv(1)
+            loop.remove_reader(near)
+
+    owner = Owner()
+    gone = weakref.ref(owner)
+    loop.add_reader(near, owner.read)
+    del owner
+
+    def look():
+        far.send(b"x")
+        with contextlib.suppress(TimeoutError):
+            until(lambda: gone() is None)
+        loop.call_soon_threadsafe(loop.stop)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    loop.run_forever()
+    thread.join()
+    assert gone() is None
 
 
 def test_the_running_loop_is_known_in_a_callback(loop, pairs):

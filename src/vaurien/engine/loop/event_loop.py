@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import math
 import os
 import select
 import selectors
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVarTuple
@@ -49,7 +49,7 @@ class Loop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self) -> None:
-        self._files = _Files(self._raised)
+        self._files = _Files(self)
         super().__init__(self._files)
 
     def add_reader(self, fd: FileDescriptorLike, callback: Callable[[*Facts], Any], *args: *Facts) -> None:
@@ -78,7 +78,8 @@ class Loop(asyncio.SelectorEventLoop):
         """Call *callback* once what is ready now was seen to, see `go_on`."""
         self._files.behind.append(callback)
 
-    def _raised(self, callback: Callback, error: Exception) -> None:
+    def raised(self, callback: Callback, error: Exception) -> None:
+        """Tell the exception handler that *callback* raised *error*."""
         self.call_exception_handler({"message": f"the readiness callback {callback!r} raised", "exception": error})
 
 
@@ -89,12 +90,12 @@ class _Files(selectors.BaseSelector):
     is ready (epoll(7)).
     """
 
-    def __init__(self, raised: Callable[[Callback, Exception], None]) -> None:
+    def __init__(self, loop: Loop) -> None:
         self.readers: Callbacks = {}
         self.writers: Callbacks = {}
         self.behind: deque[Callback] = deque()
         """What is called behind the callbacks of ready files, each once."""
-        self._raised = raised
+        self._loop: Any = loop  # typeshed does not describe what is private to asyncio
         self._epoll = select.epoll()
         self._gone: set[int] = set()
         """Files that left during this batch. What it still says of them is not about a new file of that number."""
@@ -138,30 +139,46 @@ class _Files(selectors.BaseSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Wait at most *timeout* seconds, call the callbacks of ready descriptors, and return what asyncio handles.
 
-        The system gives files their turns in a circle (epoll_wait(2), Notes), so none is forgotten.
+        It goes on until asyncio has something to do, for to ask asyncio what is next takes longer than a chunk. A new
+        timer is something to do: asyncio sweeps cancelled ones out of its heap. The system gives files their turns in
+        a circle (epoll_wait(2), Notes), so none is forgotten.
         """
-        readers, gone = self.readers, self._gone
-        gone.clear()
-        ready = self._epoll.poll(0 if self.behind else _whole(timeout), TURN)
-        if len(ready) == TURN:  # there may be more, and asyncio's among them
-            self._asyncio_ready = True
-        for fd, event in ready:
-            if gone and fd in gone:
-                continue
-            if event == _IN and fd in readers:  # nearly all there is: 50 ns less than `_tell`
-                callback = readers[fd]
-                try:
-                    callback()
-                except Exception as error:
-                    self._raised(callback, error)
-            else:
-                self._tell(fd, event)
-        if self.behind:
-            self._go_on()
-        if not self._asyncio_ready:
-            return []
-        self._asyncio_ready = False
-        return self._asyncio.select(0)
+        loop, readers, gone, poll, readable = self._loop, self.readers, self._gone, self._epoll.poll, _IN
+        behind, queue, timers = self.behind, loop._ready, len(loop._scheduled)
+        end = time.monotonic() + timeout if timeout is not None else None
+        callback: Callback | None
+        while True:
+            gone.clear()
+            ready = poll(0 if behind else timeout, TURN)  # in milliseconds for the system, rounded up
+            if len(ready) == TURN:  # there may be more, and asyncio's among them
+                self._asyncio_ready = True
+            for fd, event in ready:
+                if gone and fd in gone:
+                    continue
+                if event == readable:  # nearly all there is: 50 ns less than `_tell`
+                    try:
+                        callback = readers[fd]
+                    except KeyError:  # it was taken away in this turn
+                        continue
+                    try:
+                        callback()
+                    except Exception as error:
+                        loop.raised(callback, error)
+                else:
+                    self._tell(fd, event)
+            callback = None  # the connection of the last one may be over
+            if behind:
+                self._go_on()
+            if self._asyncio_ready:
+                self._asyncio_ready = False
+                if events := self._asyncio.select(0):
+                    return events
+            if queue or loop._stopping or len(loop._scheduled) != timers:
+                return []
+            if end is not None:
+                timeout = end - time.monotonic()
+                if timeout <= 0:
+                    return []
 
     def _tell(self, fd: int, event: int) -> None:
         """Call the reader or the writer of *fd*, as *event* says; an error or a hang-up calls both.
@@ -182,7 +199,7 @@ class _Files(selectors.BaseSelector):
             try:
                 callback()
             except Exception as error:
-                self._raised(callback, error)
+                self._loop.raised(callback, error)
 
     def _go_on(self) -> None:
         for _ in range(len(self.behind)):  # what is added meanwhile comes behind another look at what is ready
@@ -190,7 +207,7 @@ class _Files(selectors.BaseSelector):
             try:
                 callback()
             except Exception as error:
-                self._raised(callback, error)
+                self._loop.raised(callback, error)
 
     def _note(self) -> None:
         self._asyncio_ready = True
@@ -273,10 +290,3 @@ def loop_factory(uvloop_wanted: bool) -> Callable[[], asyncio.AbstractEventLoop]
             made: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
             return made
     return new
-
-
-def _whole(timeout: float | None) -> float:
-    """Seconds for epoll, which counts in milliseconds: rounded up, or it would come back too early; -1 is for ever."""
-    if timeout is None:
-        return -1
-    return math.ceil(timeout * 1e3) * 1e-3 if timeout > 0 else 0
