@@ -209,6 +209,18 @@ class Keeps(Behavior, frozen=True):
         return link.state(self, bytearray)
 
 
+class Rings(Behavior, frozen=True):
+    """Its alarm goes off while its chunk waits, and says so behind the chunk."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        link.alarm(0.001)
+        await link.sleep(0.02)
+        await link.send(data)
+
+    async def on_alarm(self, link: Link) -> None:
+        await link.send(b"!")
+
+
 class Ends(Behavior, frozen=True):
     """Resets one side, some time after it began."""
 

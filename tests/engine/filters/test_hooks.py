@@ -110,9 +110,10 @@ def test_a_delay_line_is_bounded() -> None:
             assert limit <= proxy.call(lambda: _held(proxy)) <= limit + (1 << 18)
 
 
-def test_a_hook_that_is_interrupted_passes_on_the_rest() -> None:
+@pytest.mark.parametrize("before", [[], [NOOP]], ids=["alone", "second"])
+def test_a_hook_that_is_interrupted_passes_on_the_rest(before: list[Fault]) -> None:
     slow = Fault(name="slow", behavior="tests.plugins.Slow", stream=Stream.UPSTREAM)
-    with backend() as listening, running(listening.getsockname(), "", slow) as proxy:
+    with backend() as listening, running(listening.getsockname(), "", *before, slow) as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"12345678")
             assert read(server, 4) == b"1234"
@@ -120,15 +121,44 @@ def test_a_hook_that_is_interrupted_passes_on_the_rest() -> None:
             assert read(server, 4) == b"5678"
 
 
-def test_a_hook_that_sends_when_it_is_interrupted_does_so_once() -> None:
+@pytest.mark.parametrize("before", [[], [NOOP]], ids=["alone", "second"])
+def test_a_hook_that_sends_when_it_is_interrupted_does_so_once(before: list[Fault]) -> None:
     insists = Fault(name="insists", behavior="tests.plugins.Insists", stream=Stream.UPSTREAM)
-    with backend() as listening, running(listening.getsockname(), "", insists) as proxy:
+    with backend() as listening, running(listening.getsockname(), "", *before, insists) as proxy:
         with pair(proxy, listening) as (client, server):
             client.sendall(b"once")
             proxy.events.wait(Injected)
             client.shutdown(socket.SHUT_WR)
             proxy.set_policy("")
             assert read_all(server) == b"once"
+
+
+@pytest.mark.parametrize("before", [[], [NOOP]], ids=["alone", "second"])
+def test_each_chunk_that_a_fault_swallows_counts_where_it_is(before: list[Fault]) -> None:
+    keeps = Fault(name="keeps", behavior="tests.plugins.Keeps", stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", *before, keeps) as proxy:
+        with pair(proxy, listening) as (client, server):
+            client.sendall(b"ab")
+            proxy.events.wait(Injected)
+            client.sendall(b"c")
+            proxy.events.wait(Injected, 2)
+            client.shutdown(socket.SHUT_WR)
+            assert read_all(server) == b"abc"
+        hits = proxy.events.of(Injected)
+    assert [(hit.fault, hit.stream, hit.offset) for hit in hits[:2]] == [
+        ("keeps", Stream.UPSTREAM, 0),
+        ("keeps", Stream.UPSTREAM, 2),
+    ]
+
+
+@pytest.mark.parametrize("before", [[], [NOOP]], ids=["alone", "second"])
+def test_an_alarm_that_goes_off_at_a_chunk_comes_behind_it(before: list[Fault]) -> None:
+    rings = Fault(name="rings", behavior="tests.plugins.Rings", stream=Stream.UPSTREAM)
+    with backend() as listening, running(listening.getsockname(), "", *before, rings) as proxy:
+        with pair(proxy, listening) as (client, server):
+            for data in (b"a", b"b"):
+                client.sendall(data)
+                assert read(server, 2) == data + b"!"
 
 
 def test_a_fault_that_was_not_drawn_for_a_connection_is_not_in_its_way() -> None:
@@ -268,14 +298,17 @@ def test_a_reset_by_a_behavior_is_a_reset_on_both_sides() -> None:
         assert proxy.events.wait(Closed)[0].end == "reset by tests.plugins.Resets"
 
 
+@pytest.mark.parametrize("before", [[], [NOOP]], ids=["alone", "second"])
 @pytest.mark.parametrize("error", ["RuntimeError", "SystemExit", "KeyboardInterrupt"])
 @pytest.mark.parametrize("hook", ["on_connect", "on_start", "on_request", "on_response", "on_data", "on_eof"])
-def test_a_behavior_that_raises_ends_its_own_connection_and_is_named(hook: str, error: str) -> None:
+def test_a_behavior_that_raises_ends_its_own_connection_and_is_named(
+    hook: str, error: str, before: list[Fault]
+) -> None:
     broken = Fault(name="bad", behavior="tests.plugins.Broken", options={"hook": hook, "error": error})
     with Echo() as echo, running(echo.address) as proxy, proxy.connect() as other:
         other.sendall(b"fine")
         assert read(other, 4) == b"fine"
-        proxy.set_policy("", broken)
+        proxy.set_policy("", *before, broken)
         with pytest.raises(ConnectionError), proxy.connect() as client:
             client.sendall(b"x")
             with contextlib.suppress(OSError):  # ENOTCONN when the reset is already there; reading tells of it

@@ -82,6 +82,7 @@ class Filter(FaultView):
         "_alarm",
         "_armed",
         "_arrived",
+        "_behind",
         "_chunk",
         "_delay",
         "_hit",
@@ -97,6 +98,7 @@ class Filter(FaultView):
         "_ringing",
         "_rolls",
         "_sent",
+        "_sink",
         "_spared",
         "exchanges_behind",
         "fault",
@@ -108,7 +110,7 @@ class Filter(FaultView):
     def __init__(self, fault: BoundFault, link: RelayLink) -> None:
         self.fault: BoundFault = fault
         self._link = link
-        self.next: Receiver = Sink(link)
+        self.lead_to(Sink(link))
         self.leaving = False
         """The fault is removed; later chunks only pass."""
         self.passing = False
@@ -190,13 +192,30 @@ class Filter(FaultView):
                 await line.room()
             self._line_up(data, self._arrived + max(after, 0.0))
             return
-        link = self.next.at_once
+        link = self._sink
         if link is not None and (link.pending is None or not link.full):
             link.write(data)
         else:
+            behind = self._behind
+            act = behind._act if behind is not None and behind._limit is None else None
             self.passing = True
             try:
-                await self.next.receive(data, self._moment)
+                if behind is None or act is None:
+                    await self.next.receive(data, self._moment)
+                else:  # as `receive` does, whose coroutine would be a sixth of what a further fault costs
+                    behind._arrived = behind._moment = self._moment
+                    behind._chunk, behind._sent, behind._hit = data, 0, False
+                    try:
+                        await act(behind, data)
+                        if behind._chunk is data:
+                            behind._note_swallowed()
+                    except BaseException as error:  # the plugin's own code may raise anything
+                        await behind._go_on(data, error)
+                    finally:
+                        behind._chunk = None
+                        behind._offset += len(data)
+                        if behind._rang:
+                            behind._ring_late()
             finally:
                 self.passing = False
         if self._line is not None or self.leaving:
@@ -224,6 +243,12 @@ class Filter(FaultView):
             self.fault.count_hit(None, self._place)
 
     # What the engine does with it.
+
+    def lead_to(self, receiver: Receiver) -> None:
+        """Pass on to *receiver* from here on."""
+        self.next: Receiver = receiver
+        self._sink = receiver.at_once  # each chunk asks for these two
+        self._behind = receiver if isinstance(receiver, Filter) else None
 
     def begin(self, message: TrackedMessage) -> None:
         """What comes next is of *message*; faults further on see it once what waits here has gone."""
@@ -311,8 +336,8 @@ class Filter(FaultView):
             self._hit = False
         try:
             await act(self, data)
-            if self._chunk is data and not self._sent and not self.fault.ended_connection:
-                self.mark_hit()  # it was swallowed
+            if self._chunk is data:
+                self._note_swallowed()
         except BaseException as error:  # the plugin's own code may raise anything
             await self._go_on(data, error)
         finally:
@@ -320,6 +345,10 @@ class Filter(FaultView):
             self._offset += len(data)
             if self._rang:
                 self._ring_late()
+
+    def _note_swallowed(self) -> None:
+        if not self._sent and not self.fault.ended_connection:
+            self.mark_hit()
 
     async def _receive_in_pieces(self, data: bytes, at: float) -> None:
         """Let the behavior act on *data* in pieces of the length that it asks for, and others run between them."""

@@ -69,7 +69,8 @@ class DirectionFilters:
         receiver: Receiver = Sink(self.link)
         exchanges_behind = False
         for each in reversed(filters):
-            each.next, each.exchanges_behind = receiver, exchanges_behind
+            each.lead_to(receiver)
+            each.exchanges_behind = exchanges_behind
             exchanges_behind = exchanges_behind or each.fault.compiled.per_exchange
             receiver = each
         self.filters, self.first, self.tracker = filters, receiver, tracker

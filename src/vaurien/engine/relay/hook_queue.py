@@ -23,7 +23,7 @@ AHEAD_LIMIT = 8 * 1024 * 1024
 QUEUE_LIMIT = 64
 """Coroutines that may queue up while a hook waits, before the direction that adds them has to wait."""
 
-_AT_ONCE = 64
+_AT_ONCE = range(64)
 """Coroutines that run one behind the other before other connections do."""
 
 WaitFor: TypeAlias = Callable[[asyncio.Future[None]], Awaitable[None]]
@@ -123,7 +123,7 @@ class HookQueue:
         self.running = True
         link, following = self._link, coroutine
         owner = link.owner
-        for _ in range(_AT_ONCE):
+        for _ in _AT_ONCE:
             ending, runner = owner.ending, owner.hook_runner
             try:  # as `spawn` does
                 task = runner.start(following) if runner is not None else hook_task.start(link.loop, following)

@@ -617,7 +617,8 @@ class RelayLink:
 
     def write(self, data: bytes | memoryview) -> None:
         """Send *data*, keeping what the destination does not take now."""
-        if self._sending >= _END_PASSED:  # after the end of the stream nothing can be said
+        # After the end of the stream nothing can be said. To ask for an enum's member is quick, to compare it is not.
+        if self._sending and self._sending >= _END_PASSED:
             return
         size = len(data)
         self._written += size
