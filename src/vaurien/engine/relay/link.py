@@ -380,11 +380,8 @@ class RelayLink:
             self._read_direct() if self.filters is None else self._read_hooked()
 
     def _read_direct(self) -> None:
-        read, receive, send = (
-            self._beginnings,
-            self._receive,
-            self._send,
-        )  # slots called as methods cost 40 ns more each
+        # Slots called as methods cost 40 ns more each.
+        read, receive, send = self._beginnings, self._receive, self._send
         try:
             size = receive(read.buffer)
         except BlockingIOError:
