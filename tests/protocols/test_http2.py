@@ -920,6 +920,21 @@ def test_a_thousand_streams_reset_at_once() -> None:
         assert proxy.call(lambda: connection.waiting) == 0
 
 
+def test_streams_that_were_answered_here_are_remembered_up_to_some_thousands() -> None:
+    """Each comes with another frame: the oldest are unknown in the end, and what comes of them is the backend's."""
+    with sides(mix="100:error", seed="5") as (_, client, server):
+        last = 4201
+        for stream in range(1, last + 1, 2):
+            client.sock.sendall(h2.headers(stream, BLOCK, end=True) + h2.window_update(0, 100))
+            while client.frame().kind != h2.DATA:
+                pass
+        for stream in (last, 1):
+            client.sock.sendall(h2.window_update(stream, 9))
+        while (frame := server.frame()).stream == 0:
+            pass
+        assert (frame.kind, frame.stream) == (h2.WINDOW_UPDATE, 1)
+
+
 def test_many_requests_on_one_connection() -> None:
     """Nothing is kept of a stream that has ended."""
     with sides(Fault("it", "noop")) as (_, client, server):

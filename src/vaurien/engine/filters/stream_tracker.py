@@ -203,10 +203,11 @@ class StreamTracker(ExchangeTracker):
             return b""
         self._count += spared
         self._fed += size
+        answers = self._unsent[TO_CLIENT]
+        if answers:
+            self._forget_ended()
         if size == len(chunk) and not self._unsent[TO_BACKEND]:
-            answers = self._unsent[TO_CLIENT]
             if answers:
-                self._forget_ended()
                 self._send(self.down, answers)
             return sent
         self._emit(TO_BACKEND, sent, None)
