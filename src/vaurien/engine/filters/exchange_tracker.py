@@ -306,31 +306,31 @@ class ExchangeTracker:
         if down.link.hook_running or down.link.full:
             return False
         fault = replying(drawn)
-        answer = None if fault is None else self._answer_alike_of(fault, head, 0)
-        if answer is None:
+        answers = self._answers(fault, head) if fault is not None else ()
+        if fault is None or not answers:
             return False
-        down.link.write(answer)
+        down.link.write(self._answer_one_of(answers, fault, 0, 0).answer)
         return True
 
-    def _answer_alike_of(self, fault: BoundFault, head: Head, behind: int) -> bytes | None:
-        """The next request, of *head*, so far *behind* the piece at hand, is hit by *fault*: count it; the answer.
-
-        It is one of those that are made once for all requests that *head* stands for. ``None``: there are none.
-        """
-        answers = fault.compiled.answers.get(head)
+    def _answers(self, fault: BoundFault, head: Head) -> tuple[AnsweredExchange, ...]:
+        """Those of which *fault* gives one to each request that *head* stands for; none: it is asked about each."""
+        answers: tuple[AnsweredExchange, ...] | None = fault.compiled.answers.get(head)
         if answers is None:
             asked = AskedRequest(self.protocol)
             asked.ask(fault, head)
             answers = answers_of(fault, asked)
-        if not answers:
-            return None
+        return answers
+
+    def _answer_one_of(
+        self, answers: Sequence[AnsweredExchange], fault: BoundFault, spared: int, behind: int
+    ) -> AnsweredExchange:
+        """Count a hit of *fault*, behind so many requests that were *spared*, and so far *behind* the piece at hand."""
         self._count += 1
-        answered = answers[0] if len(answers) == 1 else fault.random.choice(answers)
         if self.connection.tells_hits:
-            fault.count_hit(self._count, place(TO_BACKEND, self._offset + behind))
+            fault.count_hit(self._count + spared, place(TO_BACKEND, self._offset + behind))
         else:
             self.connection.journal.count(fault.name, 1)
-        return answered.answer
+        return answers[0] if len(answers) == 1 else fault.random.choice(answers)
 
     def _calm_down(self) -> None:
         """Go on with one queue, if nothing is open, no hook is left running, and no filter is to see the bytes."""
@@ -465,10 +465,7 @@ class ExchangeTracker:
                 before, fault = drawn, replying(drawn)
             if fault is None:
                 break
-            answers = fault.compiled.answers.get(head)
-            if answers is None:
-                asked.ask(fault, head)
-                answers = answers_of(fault, asked) if len(series.heads) > 1 else ()
+            answers = self._answers(fault, head) if len(series.heads) > 1 else fault.compiled.answers.get(head, ())
             if answers:
                 opened[at] = answers[0] if len(answers) == 1 else fault.random.choice(answers)
             else:

@@ -25,15 +25,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import TypeAlias
 
 from vaurien import hooks
 from vaurien.engine.filters.bound_fault import BoundFault
 from vaurien.engine.filters.exchange import (
     NO_MESSAGE,
-    AnsweredExchange,
-    AskedRequest,
     ExchangeOwner,
     TrackedExchange,
     TrackedMessage,
@@ -45,13 +43,11 @@ from vaurien.engine.filters.exchange_tracker import (
     ExchangeTracker,
     TrackedConnection,
     TrackedDirection,
-    answers_of,
     replying,
 )
 from vaurien.engine.filters.message_filter import MessageFilter, MessageFilters, Taker, acts_on_messages, is_control
 from vaurien.engine.filters.message_stream import MessageStream, MessageWay
 from vaurien.engine.policy.compiled_policy import CompiledFault
-from vaurien.engine.policy.place import place
 from vaurien.engine.relay.ending import Ending
 from vaurien.framing import Framing, Head, Mark, Part, Piece
 from vaurien.framing import Protocol as WireProtocol
@@ -571,7 +567,9 @@ class StreamTracker(ExchangeTracker):
         if fault is None or not answers:
             return False
         self._decided.pop()
-        self._say(TO_CLIENT, self._answer_one_of(answers, fault, stream, 0, behind))
+        answered = self._answer_one_of(answers, fault, 0, behind)
+        self._exchanges[stream] = _OVER
+        self._say(TO_CLIENT, self.framing.answer_on(stream, answered.answer))
         self._forget_ended()
         return True
 
@@ -588,30 +586,10 @@ class StreamTracker(ExchangeTracker):
         if not answers:
             self._decided.append((head, drawn))
             return False
-        self._unsent[TO_CLIENT].append(self._answer_one_of(answers, fault, stream, spared, behind))
-        return True
-
-    def _answers(self, fault: BoundFault, head: Head) -> tuple[AnsweredExchange, ...]:
-        """Those of which *fault* gives one to each request that *head* stands for; none: it is asked about each."""
-        answers: tuple[AnsweredExchange, ...] | None = fault.compiled.answers.get(head)
-        if answers is None:
-            asked = AskedRequest(self.protocol)
-            asked.ask(fault, head)
-            answers = answers_of(fault, asked)
-        return answers
-
-    def _answer_one_of(
-        self, answers: Sequence[AnsweredExchange], fault: BoundFault, stream: int, spared: int, behind: int
-    ) -> bytes:
-        """Count a hit of *fault*, behind so many requests that were *spared*; what is sent to the client."""
-        self._count += 1
-        answered = answers[0] if len(answers) == 1 else fault.random.choice(answers)
-        if self.connection.tells_hits:
-            fault.count_hit(self._count + spared, place(TO_BACKEND, self._offset + behind))
-        else:
-            self.connection.journal.count(fault.name, 1)
+        answered = self._answer_one_of(answers, fault, spared, behind)
         self._exchanges[stream] = _OVER
-        return self.framing.answer_on(stream, answered.answer)
+        self._unsent[TO_CLIENT].append(self.framing.answer_on(stream, answered.answer))
+        return True
 
     def _spared(self, direction: Direction, mark: Head | Part, piece: bytes) -> bool:
         """Take a piece of an exchange that no fault acts on; false: hooks have to see it."""
