@@ -344,6 +344,20 @@ def test_a_proxy_says_what_its_mix_has_done(served, echo):
     assert served.get("/api/v1/proxies/web")["mix_hits"] == {}
 
 
+def test_a_proxy_says_what_requests_have_asked_for(served, echo):
+    made = served.proxy("web", echo, protocol="http", protocol_options={"header_faults": True})
+    assert made["fault_states"]["header_faults"]["hits"] == 0
+    host, _, port = made["address"].rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as one:
+        one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nx-envoy-fault-abort-request: 418\r\n\r\n")
+        assert one.recv(12) == b"HTTP/1.1 418"
+    until(lambda: served.get("/api/v1/proxies/web")["fault_states"]["header_faults"]["hits"] == 1)
+    changed = served.ask(
+        "PATCH", "/api/v1/proxies/web", {"mix": "1:delay"}
+    ).json  # which keeps hits of faults that stay
+    assert (changed["fault_states"]["header_faults"]["hits"], changed["hits"]) == (1, 1)
+
+
 def test_presets_are_listed_and_added(served, echo):
     listed = {one["name"]: one for one in served.get("/api/v1/presets")["presets"]}
     assert listed["redis.loading"]["protocols"] == ["redis"]

@@ -170,6 +170,14 @@ class TestFaults:
             proxy.wait_for_hits("blackout")
             assert proxy.hits() == {"blackout": 1}
 
+    def test_what_requests_ask_for_hits(self, backend, connect):
+        with vaurien.Proxy(backend, protocol="http", protocol_options={"header_faults": True}) as proxy:
+            assert proxy.hits() == {"header_faults": 0}
+            client = connect(proxy)
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nx-envoy-fault-abort-request: 418\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 418"
+            assert proxy.expect("header_faults", at_most=1) == 1
+
     def test_a_preset_may_have_a_schedule(self, backend):
         with vaurien.Proxy(backend, preset="brown-out") as proxy:
             assert proxy.hits()

@@ -25,6 +25,7 @@ from vaurien.observers.hits import FaultHits
 from vaurien.options import Option
 from vaurien.proxies.hub import Hub
 from vaurien.proxies.managed_proxy import ManagedProxy
+from vaurien.proxies.proxy import own_faults
 
 NAMEABLE = "1 to 200 characters without slashes and control characters, and neither . nor .."
 _PATTERN = r"^(?!\.{1,2}$)[^/\x00-\x1f\x7f]+$"
@@ -333,7 +334,8 @@ async def _shown(
 ) -> JsonObject:
     name, figures = config.name, await proxy.figures()  # it may be deleted meanwhile
     shares = [share.behavior for share in config.policy.mix.shares]
-    hits = [hub.hits.of(name, one) for one in {*shares, *(fault.name for fault in config.policy.faults)}]
+    faults = [fault.name for fault in (*config.policy.faults, *own_faults(config))]
+    hits = [hub.hits.of(name, one) for one in {*shares, *faults}]
     state = {
         "address": str(proxy.address),
         "connections": figures.open,
@@ -341,7 +343,7 @@ async def _shown(
         "differs": None if reason is None else str(reason),
         "warning": warning,
         "mix_hits": {share: hub.hits.of(name, share) for share in shares},
-        "fault_states": {fault.name: _fault_state(hub, proxy, name, fault.name) for fault in config.policy.faults},
+        "fault_states": {fault: _fault_state(hub, proxy, name, fault) for fault in faults},
         "hits": sum(one.hits for one in hits),
         "last_hit": max((one.last_hit for one in hits if one.last_hit is not None), default=None),
     }

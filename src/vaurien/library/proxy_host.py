@@ -25,7 +25,7 @@ from vaurien.errors import BindError, VaurienError
 from vaurien.events import Event, Observer
 from vaurien.library.record import Record
 from vaurien.model import AUTO, Mix, ProxyConfig
-from vaurien.proxies.proxy import TcpProxy
+from vaurien.proxies.proxy import TcpProxy, own_faults
 from vaurien.scenario.player import Player
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class ProxyHost:
             authority=_session_authority if own else None,
             interface=watching[0].interface if watching else None,
         )
+        self.record.expect(Mix(), *own_faults(config))
         self.closed = self._starting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = self._process = 0

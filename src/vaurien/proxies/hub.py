@@ -42,7 +42,7 @@ from vaurien.events import Observer
 from vaurien.model import Address, Config, Edit, Fault, Policy, PolicyEdit, ProxyConfig, ProxyEdit
 from vaurien.observers.hits import HitCounter
 from vaurien.proxies.managed_proxy import LocalProxy, ManagedProxy
-from vaurien.proxies.proxy import TcpProxy
+from vaurien.proxies.proxy import TcpProxy, own_faults
 from vaurien.proxies.tls_files import TlsFiles
 
 _IN_PLACE = ("listen", "backend", "policy", "enabled")
@@ -384,9 +384,9 @@ class Hub:
     def _forget_hits(self, names: Collection[str]) -> None:
         for name in names:
             if name in self._config.by_name:
-                policy = self._config.proxy(name).policy
-                shares = {share.behavior for share in policy.mix.shares}
-                self.hits.keep(name, shares | {fault.name for fault in policy.faults})
+                config = self._config.proxy(name)
+                shares = {share.behavior for share in config.policy.mix.shares}
+                self.hits.keep(name, shares | {fault.name for fault in (*config.policy.faults, *own_faults(config))})
             else:
                 self.hits.forget(name)
 

@@ -24,7 +24,7 @@ from vaurien.engine.policy.replay import ReplayedDecisions
 from vaurien.engine.policy.shared_counters import ProxyCounters
 from vaurien.engine.relay.ending import Ending
 from vaurien.engine.relay.traffic import ALL, Bytes, ConnectionInfo, Figures, ProxyTraffic
-from vaurien.errors import BindError, ConfigError, OptionError, UnknownName
+from vaurien.errors import BindError, ConfigError, OptionError, UnknownName, VaurienError
 from vaurien.events import Observer
 from vaurien.framing import Protocol
 from vaurien.legacy.instances import ProxyView, instantiate
@@ -403,6 +403,17 @@ def _check_forwarding(config: ProxyConfig) -> None:
         raise OptionError("upstream_proxy", config.upstream_proxy, "none unless the backend is 'forward'")
     if config.route and config.backend.forward:
         raise OptionError("route", list(config.route), "none where clients name their backends")
+
+
+def own_faults(config: ProxyConfig) -> tuple[Fault, ...]:
+    """The faults that options of the protocol of *config* set, which its policy does not have.
+
+    None of a protocol that is not here, as in what a fleet wants of another node.
+    """
+    try:
+        return protocol_of(config).own_faults
+    except VaurienError:
+        return ()
 
 
 def protocol_of(config: ProxyConfig) -> Protocol:
