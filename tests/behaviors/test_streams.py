@@ -223,6 +223,7 @@ def test_slow_events_are_whole_and_in_order(proxy):
     ("options", "event"),
     [
         ("message=Oh", rb'data: \{"error": \{"type": "server_error", "message": "Oh", .*\}\}\n\n'),
+        ("shape=anthropic", rb'event: error\ndata: \{"type": "error", "error": \{"type": "api_error", .*\}\}\n\n'),
         (
             "shape=anthropic kind=overloaded_error",
             rb'event: error\ndata: \{"type": "error", "error": \{"type": "overloaded_error", .*\}\}\n\n',

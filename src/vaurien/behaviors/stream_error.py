@@ -22,7 +22,9 @@ class StreamError(EventBehavior, frozen=True):
 
     after: Annotated[Count, Option("Events that pass before")] = 3
     shape: Annotated[Literal["openai", "anthropic", "text"], Option("Whose error it is")] = "openai"
-    kind: Annotated[str, Option("The error's type")] = "server_error"
+    kind: Annotated[
+        str, Option("The error's type; if none is given server_error of openai, and api_error of anthropic")
+    ] = ""
     message: Annotated[str, Option("What it says")] = "The server had an error while processing your request."
     text: Annotated[str, Option("The bytes of the event, for the shape text; may have escapes such as \\n")] = ""
     end: Annotated[bool, Option("End the answer behind it")] = True
@@ -48,7 +50,8 @@ class StreamError(EventBehavior, frozen=True):
     def _event(self) -> bytes:
         if self.shape == "text":
             return unescaped(self.text)
-        error = {"type": self.kind, "message": self.message}
-        if self.shape == "openai":
+        openai = self.shape == "openai"
+        error = {"type": self.kind or ("server_error" if openai else "api_error"), "message": self.message}
+        if openai:
             return b"data: %b\n\n" % json.dumps({"error": {**error, "code": None, "param": None}}).encode()
         return b"event: error\ndata: %b\n\n" % json.dumps({"type": "error", "error": error}).encode()
