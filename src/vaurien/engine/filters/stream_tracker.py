@@ -7,6 +7,9 @@ Each piece names its stream. The pieces of one stream and direction are a lane::
                                  └─ of one that is hit ──► lane: hooks, one piece after
                                                            the other; the link reads on ─► sent when its turn comes
 
+Requests that are recognized, and answers to those that no fault acts on, are not even cut into pieces: they are drawn
+for, answered and sent in one pass over their chunk (`Framing.pass_requests`).
+
 So a hook that waits holds the pieces of its own exchange. Faults on bytes that are for single exchanges act on the text
 of their messages, in their lane (`message_filter`); pieces of the connection itself have a lane too while a fault acts
 on them (`Behavior.on_control`). A client's word that it sends no more requests waits for those that are held here: a
