@@ -215,10 +215,15 @@ def _malformed(reason: str) -> NotForwarded:
     return NotForwarded(_reply("http", "malformed", reason), reason)
 
 
+def _told(target: str) -> str:
+    """*target*, as far as it is told: without what may be a name and a password."""
+    return re.sub(r"^([a-z]+://)?.*@", r"\1", target[:1000])[:300]
+
+
 def _connect_server(target: str) -> Address:
     host, _, port = target.rpartition(":")
-    if not (host and port.isascii() and port.isdigit() and int(port) < 65536):
-        raise _malformed(f"CONNECT {target[:300]}; expected host:port")
+    if "@" in host or not (host and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise _malformed(f"CONNECT {_told(target)}; expected host:port")
     return _server(host.removeprefix("[").removesuffix("]"), int(port), "http")
 
 
@@ -234,7 +239,7 @@ def _absolute(head: bytes, line: re.Match[bytes], target: str, authorization: st
     except ValueError:
         uri, host, port = urllib.parse.urlsplit(""), "", None
     if uri.scheme not in ("http", "https") or not host:
-        raise _malformed(f"{target[:300]}: this is a forward proxy; expected http://host/path, or CONNECT host:port")
+        raise _malformed(f"{_told(target)}: this is a forward proxy; expected http://host/path, or CONNECT host:port")
     secure = uri.scheme == "https"
     server = _server(host, (443 if secure else 80) if port is None else port, "http")
     if secure:
