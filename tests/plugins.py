@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 import anyio
 
 from vaurien.errors import OptionError
+from vaurien.framing import http2
 from vaurien.hooks import Behavior, Connection, Exchange, Link
 from vaurien.options import Count, Duration, Option
 
@@ -47,6 +48,14 @@ class Insists(Behavior, frozen=True):
             await link.sleep(3600)
         finally:
             await link.send(data)
+
+
+class Opens(Behavior, frozen=True):
+    """Makes room on the first stream of HTTP/2, at the backend, for each chunk on the way to the client."""
+
+    async def on_data(self, link: Link, data: bytes) -> None:
+        await link.send(data)
+        await link.connection.upstream.send(http2.window_update(1, 5))
 
 
 class Late(Behavior, frozen=True):

@@ -193,6 +193,18 @@ def test_the_windows_of_a_stream_with_another_number_are_opened() -> None:
         assert server.hears(h2.WINDOW_UPDATE, 3).payload == (7).to_bytes(4, "big")
 
 
+def test_what_a_fault_sends_of_a_stream_with_another_number_names_that() -> None:
+    late, opens = fault("delay", sleep=3600), Fault("opens", "tests.plugins.Opens", stream=Stream.DOWNSTREAM)
+    with sides(late) as (proxy, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
+        proxy.set_policy("", opens)
+        assert server.hears_head(5) == ASKED  # the client's first
+        server.sock.sendall(h2.frame(h2.PING, 0, 0, bytes(8)))
+        server.hears(h2.WINDOW_UPDATE, 5)
+
+
 def test_the_window_of_one_stream_stays_shut() -> None:
     with sides(fault("h2_stall")) as (_, client, server):
         client.ask(1)

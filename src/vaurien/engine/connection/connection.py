@@ -944,7 +944,7 @@ class ProxiedConnection:
         """A place behind all faults, for one without a hook on these bytes that sends some of its own."""
         last = Filter(bound, self.links[direction])
         if self._filter_chain is not None:
-            last.next = self._filter_chain.sink(direction)
+            last.lead_to(self._filter_chain.sink(direction))
         return last
 
     @property

@@ -92,6 +92,7 @@ class Filter(FaultView):
         "_link",
         "_message",
         "_moment",
+        "_next",
         "_next_message",
         "_offset",
         "_rang",
@@ -103,7 +104,6 @@ class Filter(FaultView):
         "exchanges_behind",
         "fault",
         "leaving",
-        "next",
         "passing",
     )
 
@@ -201,7 +201,7 @@ class Filter(FaultView):
             self.passing = True
             try:
                 if behind is None or act is None:
-                    await self.next.receive(data, self._moment)
+                    await self._next.receive(data, self._moment)
                 else:  # as `receive` does, whose coroutine would be a sixth of what a further fault costs
                     behind._arrived = behind._moment = self._moment
                     behind._chunk, behind._sent, behind._hit = data, 0, False
@@ -244,9 +244,14 @@ class Filter(FaultView):
 
     # What the engine does with it.
 
+    @property
+    def next(self) -> Receiver:
+        """What it passes on to."""
+        return self._next
+
     def lead_to(self, receiver: Receiver) -> None:
         """Pass on to *receiver* from here on."""
-        self.next: Receiver = receiver
+        self._next: Receiver = receiver
         self._sink = receiver.at_once  # each chunk asks for these two
         self._behind = receiver if isinstance(receiver, Filter) else None
 
@@ -266,7 +271,7 @@ class Filter(FaultView):
 
     def _pass_begin(self, message: TrackedMessage) -> None:
         if self._clear:
-            self.next.begin(message)
+            self._next.begin(message)
         else:
             self._delays.begin(message)
 
@@ -417,7 +422,7 @@ class Filter(FaultView):
         finally:
             self._chunk = None
         if self._clear:
-            await self.next.receive_end(self._moment)
+            await self._next.receive_end(self._moment)
         else:
             self._delays.end(self._moment)
 
