@@ -43,11 +43,12 @@ class _Watched(NamedTuple):
 
 
 class _Look(NamedTuple):
-    """A hook that runs, after which beat, when, and how long its thread had waited for a processor by then."""
+    """A hook that runs, after which beat, when, and how long its thread had run, and waited, by then."""
 
     beat: float
     hook: FrameType
     at: float
+    ran: float
     queued: float
 
 
@@ -124,8 +125,8 @@ class HookWatch:
             if hook is None or hook.f_code in self._told:
                 first = None
             elif first is None or first.beat != beat or first.hook is not hook:
-                first = _Look(beat, hook, now, _queued(native_id))
-            elif now - first.at - (_queued(native_id) - first.queued) >= BLOCKED:
+                first = _Look(beat, hook, now, *_times(native_id))
+            elif _held(first, now, native_id) >= BLOCKED:
                 first = None
                 line = _line_in(hook, sys._current_frames().get(loop_thread))
                 if self._beat == beat:
@@ -139,13 +140,31 @@ class HookWatch:
         return frame
 
 
-def _queued(native_id: int) -> float:
-    """Seconds for which the thread has waited for a processor, as far as the system counts them."""
+def _held(first: _Look, now: float, native_id: int) -> float:
+    """Seconds that the hook has taken since it was seen *first*, without those in which its thread could not run."""
+    ran, queued = _times(native_id)
+    if ran and _is_ready(native_id):  # it may wait for a processor now, and a wait is counted when it is over
+        return ran - first.ran
+    return now - first.at - (queued - first.queued)
+
+
+def _times(native_id: int) -> tuple[float, float]:
+    """Seconds for which the thread has run, and has waited for a processor, as far as the system counts them."""
     try:
         with open(f"/proc/self/task/{native_id}/schedstat", "rb") as file:
-            return int(file.read().split()[1]) / 1e9
-    except (OSError, ValueError, IndexError):
-        return 0.0
+            ran, queued = file.read().split()[:2]
+            return int(ran) / 1e9, int(queued) / 1e9
+    except (OSError, ValueError):
+        return 0.0, 0.0
+
+
+def _is_ready(native_id: int) -> bool:
+    """Whether the thread runs, or waits for a processor."""
+    try:
+        with open(f"/proc/self/task/{native_id}/stat", "rb") as file:
+            return file.read().rpartition(b") ")[2].startswith(b"R")
+    except OSError:
+        return False
 
 
 def _codes_of(behavior: Any) -> list[CodeType]:
