@@ -199,7 +199,7 @@ class FakeFilters:
     def __init__(self, link: Any, hook: Callable[[bytes], Coroutine[Any, Any, None]] | None = None) -> None:
         self.link, self.hook = link, hook
         self.intake = self
-        self.fast_path: Callable[[memoryview], bytes] | None = None
+        self.fast_path: Callable[[memoryview], bytes | memoryview] | None = None
         self.space: memoryview | None = None
         self.held = 0
         self.idle, self.keeps = True, False

@@ -219,12 +219,13 @@ class Framing:
         """As `answer`, of *data* that answers a request on another stream in the same words."""
         raise NotImplementedError
 
-    def pass_bulk(self, direction: Direction, data: memoryview) -> tuple[int, bytes]:
-        """How many bytes at the front of *data* are taken, and what leaves of them, behind what was held.
+    def pass_bulk(self, direction: Direction, data: memoryview) -> tuple[int, int, bytes]:
+        """How many bytes at the front of *data* are taken, how many of them leave now, and what leaves before them.
 
-        They are inside of messages that are spared, and pass as they are; the last of them may be held.
+        They are inside of messages that are spared, and pass as they are; those that do not leave are held, and leave
+        before others later.
         """
-        return 0, b""
+        return 0, 0, b""
 
     def pass_requests(
         self,

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.engine.fakes import FakeEndpoint, FakeFilters, FakeOwner
+from tests.running import PATIENCE, read
+from vaurien.engine.net.endpoint import PlainEndpoint, loopback_pair
 from vaurien.engine.relay.link import RelayLink
 from vaurien.engine.relay.read_buffer import KEPT, Beginnings
 from vaurien.model import Direction
@@ -193,6 +199,84 @@ def test_the_fast_path_goes_past_the_filters(pair: Pair) -> None:
     pair.client.incoming.append(b"loud")
     pair.client_ready()
     assert pair.backend.sent == b"LOUD"
+
+
+def test_bulk_that_is_not_copied_is_read_in_whole_buffers(pair: Pair) -> None:
+    taken: list[int] = []
+    filters = FakeFilters(pair.up)
+    filters.fast_path = lambda chunk: taken.append(len(chunk)) or b""
+    pair.up.filters = filters  # type: ignore[assignment]
+    pair.up.update()
+    whole = pair.owner.beginnings
+    pair.client.recv_into = lambda buffer: len(buffer)  # type: ignore[method-assign]
+    pair.up.replace_source(pair.client)  # type: ignore[arg-type]
+    for copied in (None, False, True):
+        if copied is not None:
+            pair.up.expect_bulk(copied=copied)
+        pair.client_ready()
+    assert taken == [len(whole.copied), len(whole.buffer), len(whole.copied)]
+
+
+def test_both_wait_behind_what_is_not_taken(pair: Pair) -> None:
+    pair.backend.room = 1
+    pair.up.write_both(b"one", memoryview(b"two"))
+    pair.up.write_both(b"three", memoryview(b"four"))
+    pair.up.write_both(b"", memoryview(b"five"))
+    assert (pair.backend.sent, pair.up.held) == (b"o", 18)
+    pair.backend.room = 100
+    pair.backend_writable()
+    assert (pair.backend.sent, pair.up.moved) == (b"onetwothreefourfive", 19)
+
+
+@pytest.fixture
+def to_socket(pair: Pair) -> Iterator[tuple[Pair, PlainEndpoint, socket.socket]]:
+    """The pair, a socket that is the backend in it, and the other end of that."""
+    one, other = loopback_pair()
+    pair.up.attach_destination(one)
+    with socket.socket(fileno=other.detach()) as peer:
+        peer.settimeout(PATIENCE)
+        yield pair, one, peer
+    one.close()
+
+
+def test_both_go_to_a_socket_in_one_call(to_socket: tuple[Pair, PlainEndpoint, socket.socket]) -> None:
+    pair, _, peer = to_socket
+    pair.up.write_both(b"one", memoryview(b"two"))
+    assert read(peer, 6) == b"onetwo"
+    assert (pair.up.held, pair.up.moved) == (0, 6)
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_a_socket_does_not_take_of_both_follows(
+    to_socket: tuple[Pair, PlainEndpoint, socket.socket], *, full: bool
+) -> None:
+    pair, one, peer = to_socket
+    before = 0
+    if full:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                before += one.send(bytes(1 << 20))
+    first, second = Random(1).randbytes(20_000), Random(2).randbytes(20_000_000)
+    pair.up.write_both(first, memoryview(second))
+    assert pair.up.held
+    writable, got = pair.owner.loop.writers, bytearray()
+    while len(got) < before + len(first) + len(second):
+        if one.fileno() in writable:
+            writable[one.fileno()]()
+        got += peer.recv(1 << 20)
+    assert got[before:] == first + second
+    assert (pair.up.held, writable) == (0, {})
+
+
+def test_a_socket_that_takes_nothing_more_of_both_has_failed(
+    to_socket: tuple[Pair, PlainEndpoint, socket.socket],
+) -> None:
+    pair, one, _ = to_socket
+    one.end_stream()
+    pair.up.write_both(b"one", memoryview(b"two"))
+    assert pair.owner.reports == [("failed", TO_CLIENT)]
+    assert pair.up.closed
+    pair.up.write_both(b"one", memoryview(b"two"))  # goes nowhere
 
 
 def into_blocks(pair: Pair, take: Any) -> FakeFilters:

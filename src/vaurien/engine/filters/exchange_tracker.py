@@ -258,7 +258,7 @@ class ExchangeTracker:
 
     # Messages that are recognized, while no exchange needs more than a place in one queue.
 
-    def take_requests(self, chunk: memoryview) -> bytes:
+    def take_requests(self, chunk: memoryview) -> bytes | memoryview:
         """Take *chunk* of the client; returns what is to be sent of it now. Hooks may be left running."""
         data = chunk.tobytes()  # a third less than `bytes` takes
         if not self._calm:
@@ -283,7 +283,7 @@ class ExchangeTracker:
         waiting.append(head)
         return self._heads.recognized(head, data) if self._heads.differ else data
 
-    def take_responses(self, chunk: memoryview) -> bytes:
+    def take_responses(self, chunk: memoryview) -> bytes | memoryview:
         """Take *chunk* of the backend; returns what is to be sent of it now. Hooks may be left running."""
         data = chunk.tobytes()
         if not self._calm:

@@ -61,7 +61,7 @@ class DirectionFilters:
         self.first: Receiver = Sink(link)
         """Takes the bytes behind the exchange tracker."""
         self.intake: Intake = self.first
-        self.fast_path: Callable[[memoryview], bytes] | None = None
+        self.fast_path: Callable[[memoryview], bytes | memoryview] | None = None
         self._delaying: Filter | None = None  # which has the fast path
 
     def connect(self, filters: list[Filter], tracker: ExchangeTracker | None) -> None:

@@ -189,7 +189,16 @@ class StreamTracker(ExchangeTracker):
 
     # Pieces.
 
-    def take_requests(self, chunk: memoryview) -> bytes:
+    def take_requests(self, chunk: memoryview) -> bytes | memoryview:
+        if len(chunk) > _LARGE and not (self.up.filters or self.connection.ending):
+            size, leaving, before = self.framing.pass_bulk(TO_BACKEND, chunk)
+            self.up.link.expect_bulk(copied=size < len(chunk))
+            self._fed += size
+            if size == len(chunk) and not before:
+                return chunk[:leaving]
+            if size:
+                self.up.link.write_both(before, chunk[:leaving])
+                chunk = chunk[size:]
         at_once = self._draws_at_once and not (self.up.filters or self.down.filters or self.connection.ending)
         if not at_once or len(chunk) > _LARGE:
             return self._take_all(TO_BACKEND, chunk)
@@ -212,9 +221,19 @@ class StreamTracker(ExchangeTracker):
         self._emit(TO_BACKEND, sent, None)
         return self._take_all(TO_BACKEND, chunk[size:])
 
-    def take_responses(self, chunk: memoryview) -> bytes:
-        if len(chunk) > _LARGE or self.down.filters or self.connection.ending:
+    def take_responses(self, chunk: memoryview) -> bytes | memoryview:
+        if self.down.filters or self.connection.ending:
             return self._take_all(TO_CLIENT, chunk)
+        if len(chunk) > _LARGE:
+            size, leaving, before = self.framing.pass_bulk(TO_CLIENT, chunk)
+            self.down.link.expect_bulk(copied=size < len(chunk))
+            if size == len(chunk) and not before:
+                return chunk[:leaving]
+            if size:
+                self.down.link.write_both(before, chunk[:leaving])
+                chunk = chunk[size:]
+            if len(chunk) > _LARGE:
+                return self._take_all(TO_CLIENT, chunk)
         data = chunk.tobytes()
         size = self.framing.pass_responses(data)
         if size == len(data) and not self._unsent[TO_CLIENT]:
@@ -223,10 +242,6 @@ class StreamTracker(ExchangeTracker):
         return self._take_all(TO_CLIENT, chunk[size:])
 
     def _take_all(self, direction: Direction, chunk: memoryview) -> bytes:
-        if len(chunk) > _LARGE:
-            chunk = self._pass_bulk(direction, chunk)
-            if not chunk:
-                return b""
         pieces = self._pieces(direction, chunk.tobytes())
         if not self._route(direction, pieces):
             self.connection_direction(direction).link.run(self._go_on(direction, pieces))
@@ -234,18 +249,6 @@ class StreamTracker(ExchangeTracker):
         self._flush()
         self._flush_other(direction)
         return b""
-
-    def _pass_bulk(self, direction: Direction, chunk: memoryview) -> memoryview:
-        """Send what passes of *chunk* as it is; returns what is left."""
-        way = self.connection_direction(direction)
-        if way.filters or self.connection.ending:
-            return chunk
-        size, sent = self.framing.pass_bulk(direction, chunk)
-        if size:
-            if direction is TO_BACKEND:
-                self._fed += size
-            way.link.write(sent)
-        return chunk[size:]
 
     async def _go_on(self, direction: Direction, pieces: Iterator[Piece]) -> None:
         """Take the rest of *pieces*, and let other connections run in between.

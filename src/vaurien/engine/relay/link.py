@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from vaurien.engine.loop import event_loop
 from vaurien.engine.loop.clock import Clock
 from vaurien.engine.loop.hook_task import HookRunner
-from vaurien.engine.net.endpoint import Data, Endpoint
+from vaurien.engine.net.endpoint import Data, Endpoint, PlainEndpoint
 from vaurien.engine.net.reset_watch import ResetWatcher, nothing_readable
 from vaurien.engine.relay.hook_queue import QUEUE_LIMIT, HookQueue, WaitFor
 from vaurien.engine.relay.read_buffer import Beginnings
@@ -109,7 +109,7 @@ class LinkFilters(Protocol):
 
     intake: Intake
     """Where the bytes go in; they come out through `RelayLink.write` and `RelayLink.pass_end`."""
-    fast_path: Callable[[memoryview], bytes] | None
+    fast_path: Callable[[memoryview], bytes | memoryview] | None
     """Takes a chunk, and gives what is to be sent of it now: without a coroutine where no filter has to be waited for.
 
     The chunk is the beginning of `space`, or of the shared buffer, where it is gone after the call.
@@ -167,6 +167,7 @@ class RelayLink:
         "_room",
         "_send",
         "_sending",
+        "_space",
         "_taken_in",
         "_written",
         "clock",
@@ -192,6 +193,7 @@ class RelayLink:
         self.direction = direction
         self.loop, self.clock = owner.loop, owner.clock
         self._beginnings = owner.beginnings
+        self._space = owner.beginnings.copied  # that the fast path's chunks are read into, where the filters have none
         self._passed = 0  # bytes forwarded in the direct lane
         self._taken_in = self._written = 0  # in the hooked lane: bytes read, and bytes forwarded
         self.pending: WriteBuffer | None = None
@@ -408,7 +410,7 @@ class RelayLink:
         # Not `_read`, and no slot called as a method: this is the most frequent way beside the direct one.
         read, receive, take = self._beginnings, self._receive, self.filters.fast_path  # type: ignore[union-attr]
         try:
-            size = receive(read.copied)
+            size = receive(self._space)
         except BlockingIOError:
             self._dry = True
             return
@@ -632,6 +634,27 @@ class RelayLink:
             return
         if sent < size:
             self._keep(memoryview(data)[sent:])
+
+    def expect_bulk(self, *, copied: bool) -> None:
+        """Read as much at once as a link without filters does, unless the fast path's chunks are *copied* out of it."""
+        self._space = self._beginnings.copied if copied else self._beginnings.buffer
+
+    def write_both(self, first: bytes, second: memoryview) -> None:
+        """As `write`, of *first* and then *second*, which are not copied together where the destination is a socket."""
+        destination = self.destination
+        if not (first and isinstance(destination, PlainEndpoint)) or self.pending is not None or self._sending:
+            self.write(b"".join((first, second)) if first else second)
+            return
+        self._written += len(first) + len(second)
+        try:
+            sent = destination.sendmsg((first, second))
+        except BlockingIOError:
+            sent = 0
+        except OSError:
+            self.destination_failed()
+            return
+        if sent < len(first) + len(second):
+            self._keep(memoryview(b"".join((first, second)))[sent:])
 
     def pass_end(self) -> None:
         """Pass the end of the stream on, once nothing is pending."""

@@ -272,36 +272,44 @@ class Http2Framer(Framing):
         missing = h2.HEADER_SIZE + (high << 8 | low) - len(side.buffer)
         return missing if 0 < missing <= len(data) else 0
 
-    def pass_bulk(self, direction: Direction, data: memoryview) -> tuple[int, bytes]:
+    def pass_bulk(self, direction: Direction, data: memoryview) -> tuple[int, int, bytes]:
         """Frames DATA of spared streams, up to one that ends its stream."""
         side = self._sides[direction]
         ordinary = side.split is not None or side.borrowed or self.renumbers or self._unframed or self.spare is None
         if ordinary or self.ended_by_protocol or not side.begun:
-            return 0, b""
-        streams, unpack, total = self._streams, h2.HEADER.unpack_from, len(data)
+            return 0, 0, b""
+        streams, unpack, total, before = self._streams, h2.HEADER.unpack_from, len(data), None
         at = end = kind = frames = 0
         held = side.buffer
         if held:
             if len(held) < 9 or held[3] or held[4] & 1:
-                return 0, b""
+                return 0, 0, b""
             high, low, _, _, stream = unpack(held)
             at = 9 + (high << 8 | low) - len(held)
             if not 0 < at <= total or not streams.get(stream, 0) & _SPARED:
-                return 0, b""
+                return 0, 0, b""
             frames = 1
         while total - at >= 9:  # h2.HEADER_SIZE
-            high, low, kind, flags, stream = unpack(data, at)
-            end = at + 9 + (high << 8 | low)
-            if kind or flags & 1 or end > total or not streams.get(stream, 0) & _SPARED or frames == _RUN_LIMIT:
+            header = unpack(data, at)
+            if header != before:  # most are like the one before, whose meaning is known
+                high, low, kind, flags, stream = before = header
+                size = 9 + (high << 8 | low)
+                if kind or flags & 1 or not streams.get(stream, 0) & _SPARED:
+                    end = at + size
+                    break
+            end = at + size
+            if end > total or frames == _RUN_LIMIT:
                 break
             at, frames = end, frames + 1
         if not at:
-            return 0, b""
+            return 0, 0, b""
         side.window -= at + len(held) - 9 * frames
-        sent = b"".join((held, data[:at]))
-        incomplete = total - at < 9 or (not kind and end > total and end - at <= HEAD_LIMIT)
-        side.buffer = data[at:].tobytes() if incomplete else b""
-        return total if incomplete else at, sent
+        if total != at and (total - at < 9 or (not kind and end > total and end - at <= HEAD_LIMIT)):
+            side.buffer = data[at:].tobytes()
+            return total, at, held
+        if held:
+            side.buffer = b""
+        return at, at, held
 
     def _passes_known(self, direction: Direction) -> bool:
         """Whether frames of spared streams that are recognized may pass next, without being pieces."""
