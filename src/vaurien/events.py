@@ -127,15 +127,17 @@ class Encrypted(Event, frozen=True):
     reason: str
 
 
-class Failed(Event, frozen=True):
+class Failed(Event, frozen=True, omit_defaults=True):
     """Something went wrong that is not a fault in play: a dial, a plugin, an accept, a step of a schedule.
 
-    *connection* is 0 when it concerns the proxy as a whole.
+    *connection* is 0 when it concerns the proxy as a whole. *once* names what is told once for a proxy, however many
+    connections and workers see it; it is left out where each time is told.
     """
 
     connection: int
     where: str
     error: str
+    once: str = ""
 
 
 class Closed(Event, frozen=True):
@@ -178,6 +180,13 @@ an event that no observer wants is not made. ``detailed``, if true, asks for `De
 
 DETAILS = frozenset({Decided, Delayed})
 """Kinds for observers that are ``detailed``."""
+
+
+def told_once(event: Event) -> str:
+    """The name of what *event* tells, if that is told once for a proxy; empty for what is told each time."""
+    if isinstance(event, Encrypted):
+        return "encrypted"
+    return event.once if isinstance(event, Failed) else ""
 
 
 def wants(observer: Observer, kind: type[Event], proxy: str) -> bool:

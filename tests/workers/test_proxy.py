@@ -212,6 +212,54 @@ def test_all_workers_tell_once_that_connections_are_encrypted(workers, echo, tol
     workers.run(play)
 
 
+@pytest.fixture(scope="module")
+def expired(tmp_path_factory):
+    """A file with a certificate that has expired, and its key."""
+    authority = pytest.importorskip("vaurien.tls.authority")
+    pair = authority.Authority.create().issue(["localhost"], authority.Flaw.EXPIRED)
+    file = tmp_path_factory.mktemp("expired") / "own.pem"
+    file.write_bytes(pair.chain + pair.key)
+    return str(file)
+
+
+def test_all_workers_tell_once_that_clients_speak_no_tls(workers, echo, told, expired):
+    async def play(hub):
+        for times in (1, 2):  # a proxy that is made again tells again
+            proxy = await hub.create(config("plain", backend=echo, tls=(expired,)))
+            for _ in range(MANY):
+                reader, writer = await connect(proxy)
+                writer.write(b"GET / HTTP/1.1\r\n\r\n")
+                assert (await reader.read()).startswith(b"HTTP/1.1 400 ")
+                writer.close()
+            assert (await proxy.figures()).without_tls == MANY
+            await hub.delete("plain")
+            failed = [event for event in told.of(events.Failed) if event.proxy == "plain" and event.connection]
+            assert [event.error.partition(" sent ")[2] for event in failed] == [
+                "a request of plain HTTP; further clients of this kind are only counted"
+            ] * times
+
+    workers.run(play)
+
+
+def test_all_workers_warn_once_of_what_a_proxy_has(workers, echo, told, expired):
+    backend = Address.parse(f"tls://{echo}?certificate={expired}")
+
+    def warnings():
+        return [event.error.partition(":")[0] for event in told.of(events.Failed) if event.proxy == "warns"]
+
+    async def play(hub):
+        await hub.create(config("warns", backend=backend, tls=(expired,)))
+        assert warnings() == ["tls", "backend certificate"]
+        await hub.update("warns", changing(backend=echo))
+        await hub.update("warns", changing(backend=backend))
+        assert warnings()[2:] == ["backend certificate"]
+        await hub.update("warns", changing(enabled=False))
+        await hub.update("warns", changing(enabled=True))
+        assert sorted(warnings()[3:]) == ["backend certificate", "tls"]
+
+    workers.run(play)
+
+
 def test_a_number_of_a_fault_is_one_over_all_workers(workers, echo):
     async def play(hub):
         proxy = await hub.create(config(backend=echo))
@@ -366,8 +414,7 @@ def test_a_plugin_whose_state_is_of_one_worker_is_told_of(workers, echo, told):
     async def play(hub):
         proxy = await hub.create(config("shares", backend=echo))
         await hub.update_policy("shares", adding(Fault("mine", "sharing")))
-        streams = [await connect(proxy)]
-        assert await ask(streams[0]) == b"hello"
+        streams, _ = await several(proxy)
         await leave(streams)
 
     workers.run(play)

@@ -113,6 +113,7 @@ def _fields(event: Event, level: str, message: str) -> dict[str, Any]:
         "msg": message,
         "proxy": facts.pop("proxy"),
     }
+    facts.pop("once", None)  # the error says so
     for name in ("duration", "elapsed"):
         if facts.get(name) is not None:
             facts[name] = round(facts[name], 6)

@@ -211,7 +211,7 @@ class TcpProxy:
         server.follow_expiries(Policy())
         server.announce(self._address)
         for text in self._client_tls.warnings if self._client_tls is not None else ():
-            server.state.events.emit(events.Failed, connection=0, where="tls", error=text)
+            server.state.events.emit(events.Failed, connection=0, where="tls", error=text, once=text)
         self._warn_of_backend(server)
 
     def _warn_of_backend(self, server: ProxyServer) -> None:
@@ -220,7 +220,7 @@ class TcpProxy:
             from vaurien.engine.net import tls_context  # imported only where TLS is used
 
             for text in tls_context.warnings(backend):
-                server.state.events.emit(events.Failed, connection=0, where="tls", error=text)
+                server.state.events.emit(events.Failed, connection=0, where="tls", error=text, once=text)
 
     async def serves(self, listen: Address) -> bool:
         """Whether *listen* is the address it listens on: the same text, or another name of it."""

@@ -14,7 +14,7 @@ from vaurien.engine.loop.clock import Clock
 from vaurien.engine.net.own_addresses import http_interface
 from vaurien.engine.policy import shared_counters
 from vaurien.errors import PluginError, VaurienError
-from vaurien.events import Accepted, Closed, Encrypted, Event, Listening, Observer, tell, wants
+from vaurien.events import Accepted, Closed, Event, Observer, tell, told_once, wants
 from vaurien.model import Address
 from vaurien.workers import messages
 from vaurien.workers.messages import Registered
@@ -60,8 +60,8 @@ class WorkerPool:
         self.interface = http_interface()
         """Where the HTTP interface listens: the workers are told by `inform`."""
         self._told: messages.Prepare | None = None
-        self._encrypted: set[str] = set()
-        """The proxies of which a worker has told that a connection is encrypted, which is told once for all of them."""
+        self._once: set[tuple[str, bool, str]] = set()
+        """What a worker has told that is told once for all of them: of a proxy, about a connection or not, and what."""
         self._lag = 0.0
         self._reporting: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -105,16 +105,19 @@ class WorkerPool:
 
     def emit(self, event: Event) -> None:
         """Call the observers with *event*."""
-        if isinstance(event, Listening):
-            self._encrypted.discard(event.proxy)
         tell([one for one in self._observers if wants(one, type(event), event.proxy)], event)
 
     def _emit_of_worker(self, event: Event) -> None:
-        if isinstance(event, Encrypted):
-            if event.proxy in self._encrypted:
+        if what := told_once(event):
+            key = (event.proxy, bool(getattr(event, "connection", 0)), what)
+            if key in self._once:
                 return
-            self._encrypted.add(event.proxy)
+            self._once.add(key)
         self.emit(event)
+
+    def tell_again(self, proxy: str, *, connections: bool) -> None:
+        """What is told once for *proxy* may be told again: warnings, and with *connections* what those have shown."""
+        self._once = {one for one in self._once if one[0] != proxy or (one[1] and not connections)}
 
     def process(self, index: int) -> WorkerProcess:
         """The process that is the worker *index* now."""

@@ -37,6 +37,7 @@ class WorkersProxy:
     def __init__(self, config: ProxyConfig, workers: WorkerPool) -> None:
         self._workers = workers
         self._model = TcpProxy(config)  # never started: it checks policies and holds the current configuration
+        workers.tell_again(config.name, connections=True)
         self._number = next(workers.numbers)
         alone = config.max_connections is not None
         self._indexes = [self._number % workers.count] if alone else list(range(workers.count))
@@ -99,6 +100,7 @@ class WorkersProxy:
         found = await binding.bind_for(len(self._indexes), config.listen, config.backlog)
         self._take(config.listen, found)
         self._number = next(self._workers.numbers)  # no report about it from before it was stopped
+        self._workers.tell_again(config.name, connections=False)
         self._serving = True
         self._workers.proxies[self._number] = self
         try:
@@ -123,6 +125,7 @@ class WorkersProxy:
         found = await binding.bind_for(len(self._indexes), listen, self.config.backlog, beside=beside)
         before, old = self._address, self._sockets
         self._take(listen, found)
+        self._workers.tell_again(self.config.name, connections=False)
         request = messages.MoveProxy(self._number, self.config.listen)
         processes = {one: self._workers.process(one) for one in self._indexes}
         answers = [process.ask(request, _descriptors(self._sockets[one])) for one, process in processes.items()]
@@ -231,6 +234,7 @@ class WorkersProxy:
     async def set_backend(self, backend: Address) -> None:
         """Dial *backend* from now on."""
         self._model.set_backend(backend)
+        self._workers.tell_again(self.config.name, connections=False)
         await self._ask(messages.SetBackend(self._number, backend))
 
     async def drop_connections(self) -> None:

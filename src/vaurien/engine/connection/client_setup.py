@@ -454,7 +454,7 @@ class ClientSetup:
         if not traffic.without_tls:
             what = "a request of plain HTTP" if http else "bytes that are not TLS"
             told = f"{connection.peer} sent {what}; further clients of this kind are only counted"
-            connection.journal.failed("tls", told)
+            connection.journal.failed("tls", told, once=Ending.NOT_TLS.value)
         connection.close(Ending.NOT_TLS)
 
     def client_refused(self, error: OSError) -> None:

@@ -136,9 +136,9 @@ class ConnectionEvents:
             reason = f"connection {self._number} is encrypted: {text}"
             service.events.emit(events.Encrypted, connection=self._number, reason=reason)
 
-    def failed(self, where: str, error: str) -> None:
-        """Something went wrong that is not a fault in play."""
-        self._service.events.emit(events.Failed, connection=self._number, where=where, error=error)
+    def failed(self, where: str, error: str, *, once: str = "") -> None:
+        """Something went wrong that is not a fault in play; *once* names what is told once for the proxy."""
+        self._service.events.emit(events.Failed, connection=self._number, where=where, error=error, once=once)
 
     def closed(self, end: str, meter: Meter) -> None:
         """It is over; *meter* has counted its bytes."""

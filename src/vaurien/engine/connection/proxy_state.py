@@ -162,7 +162,7 @@ class ProxyState:
         self.events.emit(Failed, connection=0, where=f"behavior {fault}", error=error)
 
     def _not_shared(self, fault: str) -> None:
-        self.events.emit(Failed, connection=0, where=fault, error=_OF_EACH)
+        self.events.emit(Failed, connection=0, where=fault, error=_OF_EACH, once=f"shared {fault}")
 
     def _blocks(self, plan: CompiledPolicy) -> bool:
         return plan.blocking or not isinstance(self.legacy_protocol, Transparent)
