@@ -45,6 +45,9 @@ CONGESTION_CONTROL = LINUX
 UNACKNOWLEDGED_KNOWN = LINUX
 """The system says how many bytes the peer has not acknowledged (SIOCOUTQ, tcp(7))."""
 
+END_BEFORE_RESET_TOLD = LINUX
+"""send(2) to a socket that was reset fails with EPIPE where the end of its stream came first, or with ECONNRESET."""
+
 CONNECTION_DISSOLVES = LINUX
 """connect(2) to an address of AF_UNSPEC ends a TCP connection with RST, also while another thread uses it."""
 

@@ -176,7 +176,7 @@ class FakeOwner:
     def end_passed(self, link: Any) -> None:
         self.reports.append(("end passed", link.direction))
 
-    def source_failed(self, direction: Direction, link: Any) -> None:
+    def source_failed(self, direction: Direction, link: Any, error: OSError | None = None) -> None:
         self.reports.append(("failed", direction))
         self.links[direction].source_reset = True
 

@@ -8,12 +8,14 @@ import random
 import re
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 
 from tests.legacy_plugins import Forward
 from tests.running import PATIENCE, Running, backend, pair, read, read_all, reset, running, until
 from vaurien import platform
+from vaurien.engine.relay.link import RelayLink
 from vaurien.events import Closed, Failed, Injected
 from vaurien.handlers import Handler
 from vaurien.model import Direction, Fault, Mix, Policy, Share, Stream
@@ -100,6 +102,57 @@ def test_a_reset_stays_a_reset_after_the_other_side_has_half_closed(faults: tupl
             with pytest.raises(ConnectionResetError):
                 reader.recv(1)
         assert proxy.events.wait(Closed)[0].end == f"{side} reset"
+
+
+@pytest.mark.skipif(not platform.EPOLL, reason="elsewhere it shows at the next write")
+@pytest.mark.parametrize("side", SIDES)
+def test_an_end_that_a_fault_holds_stays_an_end_before_a_reset(side: str) -> None:
+    """One side sends and closes; what the other one sends then meets a closed socket, whose system resets."""
+    stream = Stream.UPSTREAM if side == "client" else Stream.DOWNSTREAM
+    late = Fault("late", "latency", {"latency": 3_600_000}, stream)
+    with backend() as listening, running(listening.getsockname(), "", late) as proxy:
+        with pair(proxy, listening) as (client, server):
+            closes, reads = (client, server) if side == "client" else (server, client)
+            closes.sendall(b"last words")
+            closes.close()
+            _until(proxy, side, lambda link: link.ended)
+            reads.sendall(b"late")
+            _until(proxy, side, lambda link: link.source_reset)
+            proxy.set_policy("")
+            assert read_all(reads) == b"last words"
+        assert proxy.events.wait(Closed)[0].end == f"{side} reset"
+
+
+@pytest.mark.skipif(not platform.END_BEFORE_RESET_TOLD, reason="elsewhere it is not known what came first")
+@pytest.mark.parametrize("side", SIDES)
+def test_an_end_that_is_not_read_yet_stays_an_end_before_a_reset(side: str) -> None:
+    """As a client of HTTP/2 does that reads slowly, and gives room back to a backend that has closed."""
+    stream = Stream.UPSTREAM if side == "client" else Stream.DOWNSTREAM
+    freeze = Fault("held", "freeze", stream=stream)
+    with backend() as listening, running(listening.getsockname(), "", freeze) as proxy:
+        with pair(proxy, listening) as (client, server):
+            closes, reads = (client, server) if side == "client" else (server, client)
+            until(proxy.links)  # the dial is done
+            closes.sendall(b"last words")
+            closes.close()
+
+            def failed() -> bool:
+                reads.sendall(b"late")
+                return any(link.source_reset for link in _links(proxy, side))
+
+            until(failed)
+            proxy.set_policy("")
+            assert read_all(reads) == b"last words"
+        assert proxy.events.wait(Closed)[0].end == f"{side} reset"
+
+
+def _links(proxy: Running, side: str) -> list[RelayLink]:
+    return proxy.call(lambda: [one.links[side == "client"] for one in proxy.proxy.live if one.links])
+
+
+def _until(proxy: Running, side: str, fact: Callable[[RelayLink], bool]) -> None:
+    """Wait until *fact* is true of the link that reads from *side*."""
+    proxy.until(lambda: any(fact(one.links[side == "client"]) for one in proxy.proxy.live if one.links))
 
 
 @KNOWN

@@ -6,7 +6,7 @@ from vaurien.engine.relay.write_buffer import WriteBuffer
 
 def test_it_sends_in_order_as_the_destination_takes_it() -> None:
     loop, destination, facts = FakeLoop(), FakeEndpoint(room=3), []
-    buffer = WriteBuffer(loop, lambda: facts.append("emptied"), lambda: facts.append("failed"), b"one")  # type: ignore[arg-type]
+    buffer = WriteBuffer(loop, lambda: facts.append("emptied"), lambda _: facts.append("failed"), b"one")  # type: ignore[arg-type]
     buffer.add(b"two")
     assert (buffer.size, loop.writers) == (6, {})
     buffer.watch(destination)  # type: ignore[arg-type]
@@ -22,7 +22,7 @@ def test_it_sends_in_order_as_the_destination_takes_it() -> None:
 
 def test_a_destination_that_fails_is_reported() -> None:
     loop, destination, facts = FakeLoop(), FakeEndpoint(), []
-    buffer = WriteBuffer(loop, lambda: facts.append("emptied"), lambda: facts.append("failed"), b"x")  # type: ignore[arg-type]
+    buffer = WriteBuffer(loop, lambda: facts.append("emptied"), lambda _: facts.append("failed"), b"x")  # type: ignore[arg-type]
     destination.failure = ConnectionResetError()
     buffer.watch(destination)  # type: ignore[arg-type]
     loop.writers[destination.fileno()]()
@@ -32,7 +32,7 @@ def test_a_destination_that_fails_is_reported() -> None:
 def test_it_is_not_empty_while_the_endpoint_holds_something() -> None:
     loop, destination, facts = FakeLoop(), FakeEndpoint(), []
     destination.unsent = 5
-    buffer = WriteBuffer(loop, lambda: facts.append("emptied"), lambda: facts.append("failed"), b"x")  # type: ignore[arg-type]
+    buffer = WriteBuffer(loop, lambda: facts.append("emptied"), lambda _: facts.append("failed"), b"x")  # type: ignore[arg-type]
     buffer.watch(destination)  # type: ignore[arg-type]
     loop.writers[destination.fileno()]()
     assert (destination.sent, facts) == (b"x", [])

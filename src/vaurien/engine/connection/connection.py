@@ -8,11 +8,12 @@ is done.
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterator
 from random import Random
 from typing import TYPE_CHECKING, Any, Literal
 
-from vaurien import hooks, tls
+from vaurien import hooks, platform, tls
 from vaurien.engine.blocking.lane_switch import LaneSwitch
 from vaurien.engine.blocking.lane_thread import LaneResult
 from vaurien.engine.connection.backend_setup import BackendSetup
@@ -595,6 +596,8 @@ class ProxiedConnection:
             return
         direction = link.direction
         if link.source_reset:
+            if link.end_before_reset and not (direction is TO_CLIENT and self._client_stays):
+                link.end_destination()
             self._source_reset(direction)
             return
         if self._outcome is None:
@@ -612,13 +615,16 @@ class ProxiedConnection:
         else:
             self.on(Trigger.CLOSE)
 
-    def source_failed(self, direction: Direction, link: RelayLink) -> None:
+    def source_failed(self, direction: Direction, link: RelayLink, error: OSError | None = None) -> None:
         """The source of *direction* failed while *link* used it: what it sent before is delivered, then a reset.
 
-        When it failed while it was written to, the link that reads it will find what it has sent, and its end.
+        When it failed while it was written to, the link that reads it will find what it has sent, and its end. An end
+        that came before the reset is delivered before it: a side that closes, and is sent something then, resets.
         """
         carrier = self.links[direction]
-        carrier.source_reset = True
+        if not carrier.source_reset:
+            told = error is not None and error.errno == errno.EPIPE and platform.END_BEFORE_RESET_TOLD
+            carrier.source_reset, carrier.end_before_reset = True, carrier.ended or told
         if self.ending:
             self.reconfigure()
         elif carrier is not link and carrier.finished:

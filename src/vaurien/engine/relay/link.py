@@ -74,8 +74,8 @@ class LinkOwner(Protocol):
     def end_passed(self, link: RelayLink) -> None:
         """*link* has delivered everything, and the end of its source's stream is next."""
 
-    def source_failed(self, direction: Direction, link: RelayLink) -> None:
-        """The source of *direction* failed while *link* used it, to read or to write."""
+    def source_failed(self, direction: Direction, link: RelayLink, error: OSError | None = None) -> None:
+        """The source of *direction* failed while *link* used it, to read or to write; *error* says how, if known."""
 
     def need_backend(self) -> None:
         """Bytes wait for a backend, and there is none."""
@@ -173,6 +173,7 @@ class RelayLink:
         "clock",
         "destination",
         "direction",
+        "end_before_reset",
         "ended",
         "filters",
         "loop",
@@ -202,6 +203,8 @@ class RelayLink:
         """The source has ended its stream, or failed, or is not to be read any more."""
         self.source_reset = False
         """The source has failed: a reset is to be passed on behind the bytes that came before."""
+        self.end_before_reset = False
+        """And behind the end of its stream, which came before it too."""
         self._sending = Sending.OPEN
         self.filters: LinkFilters | None = None
         """``None`` in the direct lane."""
@@ -400,8 +403,8 @@ class RelayLink:
             sent = send(read[size])
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self.destination_failed()
+        except OSError as error:
+            self.destination_failed(error)
             return
         if sent < size:
             self._keep(read[size][sent:])
@@ -438,8 +441,8 @@ class RelayLink:
             sent = send(passed)
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self.destination_failed()
+        except OSError as error:
+            self.destination_failed(error)
             return
         if sent < size:
             self._keep(memoryview(passed)[sent:])
@@ -629,8 +632,8 @@ class RelayLink:
             sent = send(data)
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self.destination_failed()
+        except OSError as error:
+            self.destination_failed(error)
             return
         if sent < size:
             self._keep(memoryview(data)[sent:])
@@ -650,8 +653,8 @@ class RelayLink:
             sent = destination.sendmsg((first, second))
         except BlockingIOError:
             sent = 0
-        except OSError:
-            self.destination_failed()
+        except OSError as error:
+            self.destination_failed(error)
             return
         if sent < len(first) + len(second):
             self._keep(memoryview(b"".join((first, second)))[sent:])
@@ -758,10 +761,10 @@ class RelayLink:
                 self.owner.link(self.direction.back).watch_reset_again()
         self.update()
 
-    def destination_failed(self) -> None:
+    def destination_failed(self, error: OSError | None = None) -> None:
         """The other side is gone: drop what is for it. What it has sent before is still to be read and delivered."""
         self.discard()
-        self.owner.source_failed(self.direction.back, self)
+        self.owner.source_failed(self.direction.back, self, error)
 
     def stop(self) -> None:
         """Read no more and let no hook go on; what was sent is still delivered."""

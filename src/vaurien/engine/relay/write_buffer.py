@@ -16,7 +16,7 @@ class WriteBuffer:
     """Bytes that wait for a destination, in order.
 
     While it is watching, it sends whenever the destination is writable: *emptied* is called once there is nothing left,
-    and *failed* when sending failed.
+    and *failed*, with the error, when sending failed.
     """
 
     __slots__ = ("_data", "_destination", "_emptied", "_failed", "_loop")
@@ -25,7 +25,7 @@ class WriteBuffer:
         self,
         loop: asyncio.AbstractEventLoop,
         emptied: Callable[[], None],
-        failed: Callable[[], None],
+        failed: Callable[[OSError], None],
         data: bytes | memoryview = b"",
     ) -> None:
         self._loop, self._emptied, self._failed = loop, emptied, failed
@@ -58,8 +58,8 @@ class WriteBuffer:
             sent = self._destination.send(self._data)
         except BlockingIOError:
             return
-        except OSError:
-            self._failed()
+        except OSError as error:
+            self._failed(error)
             return
         del self._data[:sent]
         if not self._data and not self._destination.unsent:
