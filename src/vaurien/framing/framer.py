@@ -216,6 +216,10 @@ class Framer(Framing):
     def inside_message(self, direction: Direction, size: int) -> bool:
         return self._sides[direction].read.skips(size)
 
+    def pass_inside(self, direction: Direction, size: int) -> bool:
+        known = type(self).feed is Framer.feed and not self.one_request
+        return known and self._sides[direction].passes(size)
+
     def held(self, direction: Direction) -> int:
         return self._sides[direction].read.held
 
@@ -342,10 +346,14 @@ class _Side:
         """Whether no message has begun that has not ended."""
         return not self._open and not self.unframed and not self.read.held and not self.released
 
+    def passes(self, size: int) -> bool:
+        """Whether the next *size* bytes are all inside the message that has begun; they are taken when they are."""
+        return self._open and not self.unframed and self.read.passes(size)
+
     def feed(self, data: bytes, pieces: list[Piece]) -> bool:
         """Add the pieces of *data*. Returns False when this side is not framed any more."""
         read = self.read
-        if self._open and data and read.passes(len(data)):
+        if data and self.passes(len(data)):
             pieces.append((Mark.BODY, data))
             return True
         self.ready = False

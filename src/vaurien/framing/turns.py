@@ -56,6 +56,13 @@ class Framing:
         """Whether the next *size* bytes cannot hold many messages: they are all inside of one, for example."""
         return True
 
+    def pass_inside(self, direction: Direction, size: int) -> bool:
+        """Take the next *size* bytes, which nobody looks at, if all of them are inside of a message that has begun.
+
+        True: they are as those that were fed, and one piece, which is not given.
+        """
+        return False
+
     def feed(self, direction: Direction, data: bytes) -> list[Piece]:
         """Pieces of *data*, which arrived in the direction *direction*. Raises nothing, whatever the bytes."""
         raise NotImplementedError
@@ -368,6 +375,9 @@ class Turns(Framing):
         return self._request(data) if direction is TO_BACKEND else self._response(data)
 
     _asked = _answering = False
+
+    def pass_inside(self, direction: Direction, size: int) -> bool:
+        return self._asked if direction is TO_BACKEND else not self._asked
 
     def _request(self, data: bytes) -> list[Piece]:
         if self._asked:

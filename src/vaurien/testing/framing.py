@@ -5,7 +5,7 @@
 3. What is held, and what waits, is bounded.
 4. In each direction, on each stream, a head comes before its end mark, and both before the next head.
 5. Heads, bodies, end marks and what waits do not depend on how the bytes were cut.
-6. Nor on whether a message is recognized (`Framer.parse_whole`) or read.
+6. Nor on whether a message is recognized (`Framer.parse_whole`), passes unseen (`Framing.pass_inside`), or is read.
 """
 
 from __future__ import annotations
@@ -126,15 +126,17 @@ class Transcript:
         try:
             if data is None:
                 return self.framing.end(direction)
-            recognized = self._recognized(direction, data) if self._recognizing and data else []
+            recognized = self._unread(direction, data) if self._recognizing and data else []
             return recognized or self.framing.feed(direction, data)
         except Exception as error:  # law 1: whatever a framer raises is wrong
             shown = "the end of the stream" if data is None else short(data)
             what = f"law 1: {type(error).__name__} was raised at {shown}: {error} ({self.cut})"
             raise AssertionError(f"{type(self.protocol).__name__}: {what}") from error
 
-    def _recognized(self, direction: Direction, data: bytes) -> list[Piece]:
+    def _unread(self, direction: Direction, data: bytes) -> list[Piece]:
         """What the engine does while no fault is in play; nothing, where it has to read."""
+        if self.framing.pass_inside(direction, len(data)):
+            return [(Mark.BODY, data)]
         head = self.framing.try_whole(direction, data)
         if head is None:
             return []
@@ -230,6 +232,9 @@ def check_framing(protocol: Protocol, segments: Sequence[Segment], sizes: Sequen
     for size in sizes:
         cut = f"cut into pieces of {size} bytes"
         whole.agree(transcribe(protocol, recut(segments, size), cut), "law 5, on cuts")
+    for size in sizes[:1]:
+        cut = f"cut into pieces of {size} bytes, unread where it can be"
+        whole.agree(transcribe(protocol, recut(segments, size), cut, recognizing=True), "law 6, on recognition")
     for again in ("recognized where it can be", "recognized a second time"):  # what the first one sees is known then
         recognized = transcribe(protocol, segments, again, recognizing=True)
         whole.agree(recognized, "law 6, on recognition")

@@ -46,7 +46,10 @@ class Link:
         self.ended = self.full = self.hook_running = False
         self.pending, self.mark, self.moved = None, (0, 0), 0
         self.progress = 0
-        self.waits_for_progress = True
+        self.waits_for_progress = self.copied = True
+
+    def expect_bulk(self, *, copied: bool) -> None:
+        self.copied = copied
 
     def write(self, data: bytes | memoryview) -> None:
         self.written.append(bytes(data))
@@ -73,6 +76,7 @@ class Side:
     """One direction without filters."""
 
     may_be_passive, filters = True, ()
+    fast_path: Any = None
 
     def __init__(self, link: Link) -> None:
         self.link, self.first = link, Sink(link)  # type: ignore[arg-type]

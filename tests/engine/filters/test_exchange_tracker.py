@@ -44,6 +44,31 @@ def test_a_spared_exchange_leaves_as_it_came(mix: str) -> None:
     assert not connection.told
 
 
+@pytest.mark.parametrize("mix", ["", "0.0001:error"])
+@pytest.mark.parametrize("to_backend", [True, False])
+def test_the_middle_of_a_long_message_is_not_copied(mix: str, *, to_backend: bool) -> None:
+    connection = made(mix)
+    side = connection.up if to_backend else connection.down
+    take = connection.tracker.take_requests if to_backend else connection.tracker.take_responses
+    head = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$10000\r\n" if to_backend else b"$10000\r\n"
+    if not to_backend:
+        sent(connection, True, GET % 1)
+    part = bytes(3000)
+    for piece in (head, part):
+        assert side.link.copied
+        assert sent(connection, to_backend, piece) == piece
+    assert not side.link.copied
+    middle = memoryview(part)
+    assert side.fast_path(middle) is middle
+    last = bytes(4000) + b"\r\n"
+    passed = side.fast_path(memoryview(last))
+    assert b"".join((*side.link.written, passed)).endswith(last)
+    assert (side.fast_path, side.link.copied) == (take, True)
+    if to_backend:
+        assert sent(connection, False, OK) == OK
+    assert connection.tracker.backend_clean
+
+
 def test_a_hit_is_answered_here_and_the_backend_sees_nothing() -> None:
     connection = made("100:error")
     assert sent(connection, True, GET % 1) == b""

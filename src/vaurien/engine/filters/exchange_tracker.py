@@ -117,6 +117,9 @@ class TrackedConnection(DrawingConnection, AddressedConnection, Protocol):
 class TrackedDirection(Protocol):
     """One side of the connection, behind the tracker."""
 
+    fast_path: Callable[[memoryview], bytes | memoryview] | None
+    """What takes a chunk, as the link's filters have it."""
+
     @property
     def link(self) -> RelayLink:
         """The link."""
@@ -346,13 +349,38 @@ class ExchangeTracker:
             self._calm = False
             self._open.extend((SPARED,) * len(self.framing.waiting))
 
+    # What is inside of a long message passes without a copy.
+
+    def _more_of_request(self, chunk: memoryview) -> bytes | memoryview:
+        if not self._is_inside(TO_BACKEND, self._asking, len(chunk)):
+            return self.take_requests(chunk)
+        self._fed += len(chunk)
+        return chunk
+
+    def _more_of_response(self, chunk: memoryview) -> bytes | memoryview:
+        return chunk if self._is_inside(TO_CLIENT, self._answering, len(chunk)) else self.take_responses(chunk)
+
+    def _is_inside(self, direction: Direction, exchange: TrackedExchange | None, size: int) -> bool:
+        """Whether the next *size* bytes are taken, inside of a message of *exchange* that no fault acts on."""
+        side = self.connection_direction(direction)
+        free = exchange is SPARED and not (side.filters or self._unsent[direction] or self.connection.ending)
+        if free and self.framing.pass_inside(direction, size):
+            return True
+        side.fast_path = self.take_requests if direction is TO_BACKEND else self.take_responses
+        side.link.expect_bulk(copied=True)
+        return False
+
     # Bytes in: at once where nothing waits, otherwise by a coroutine that acts on the link.
 
     def _takes_in_steps(self, direction: Direction, data: bytes) -> bool:
         """Whether *data*, which is `_LARGE`, may hold thousands of messages: it is taken by a coroutine then."""
-        if self.framing.lost is not None or self.framing.inside_message(direction, len(data)):
-            return False
         side = self.up if direction is TO_BACKEND else self.down
+        if self.framing.lost is not None:
+            return False
+        if self.framing.inside_message(direction, len(data)):
+            side.fast_path = self._more_of_request if direction is TO_BACKEND else self._more_of_response
+            side.link.expect_bulk(copied=False)
+            return False
         side.link.run(self._feed_in_steps(direction, data))
         return True
 

@@ -83,6 +83,7 @@ class DirectionFilters:
             direction = self.link.direction
             self.intake = TrackerIntake(tracker, direction)
             self.fast_path = tracker.take_requests if direction is TO_BACKEND else tracker.take_responses
+            self.link.expect_bulk(copied=True)
         self.link.filters = self if filters or tracker is not None else None
         self.link.update()
 
