@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import socket
 from collections.abc import Sequence
 
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.http2 import ASKED, FAST, OK, Frame, Side, fault, greet, sides
+from tests.http2 import ASKED, FAST, OK, Frame, Side, block, fault, greet, sides
 from tests.running import Running, backend, pair, read, read_all, running
 from vaurien.behaviors.error import ErrorBehavior
 from vaurien.engine.filters.message_filter import MessageFilters
@@ -161,6 +162,32 @@ def test_a_request_that_was_overtaken_has_another_number_at_the_backend() -> Non
         assert client.hears(h2.RST_STREAM, 1)
         assert client.hears(h2.GOAWAY, 0).payload[:4] == (3).to_bytes(4, "big")
         assert client.hears(h2.GOAWAY, 0).payload[:4] == h2.MOST.to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("sizes", [(100, 50), (16384,) * 5, (70_000, 10), (200_000,)], ids=str)
+@pytest.mark.parametrize("cut", [0, 1, 12, -1, -10])
+def test_a_request_is_overtaken_while_frames_of_the_backend_are_taken(sizes: tuple[int, ...], cut: int) -> None:
+    """The engine lets others run between two pieces, where these have taken long: another request may be sent then."""
+    asked = h2.PREFACE + h2.settings([]) + b"".join(h2.headers(one, block(*ASKED), end=True) for one in (1, 3))
+    answer = h2.settings([]) + h2.headers(3, block(*OK), end=False)
+    frames = b"".join(h2.frame(h2.DATA, 0, 3, bytes((size % 251,)) * size) for size in sizes)
+    late = h2.headers(5, block(*OK), end=False) + h2.data(5, b"of one", end=True)
+    at = len(frames) + cut
+    for taken in range(1, len(sizes) + 2):
+        framer = Http2Framer()
+        first, second = (mark for mark, _ in framer.feed(TO_BACKEND, asked) if isinstance(mark, Head))
+        framer.opened(second)
+        passed = framer.feed(TO_CLIENT, answer + frames[:30])
+        pieces = framer.pieces(TO_CLIENT, (frames + late)[30:at])
+        passed += itertools.islice(pieces, taken)
+        framer.opened(first)
+        passed += [*pieces, *framer.feed(TO_CLIENT, (frames + late)[at:])]
+        sent = b"".join(data if mark.instead is None else mark.instead for mark, data in passed)
+        texts = {3: b"", 1: b""}
+        for kind, _, stream, payload in h2.frames(sent):
+            if kind == h2.DATA:
+                texts[stream] += payload
+        assert texts == {3: b"".join(bytes((size % 251,)) * size for size in sizes), 1: b"of one"}
 
 
 def test_a_client_of_renumbered_streams_may_end_inside_a_frame() -> None:

@@ -421,7 +421,9 @@ class Http2Framer(Framing):
             if len(data) > at:
                 yield (_NO_FRAME if self._unframed else _NOTHING), data[at:]
             return
-        if self.renumbers and direction is TO_CLIENT:
+        translated = self.renumbers and direction is TO_CLIENT
+        if translated:
+            side.next_header += at
             data = self._with_numbers_here(side, data)
         if not side.begun:
             begins = self._begins(direction, data)
@@ -449,7 +451,10 @@ class Http2Framer(Framing):
             yield _NOTHING, data[at:]
             return
         side.buffer = data[at:] if at else data
-        side.next_header -= at
+        if translated:
+            side.next_header -= at
+        elif self.renumbers:  # since a piece of these
+            side.next_header = side.split[2] if side.split is not None else 0
 
     def _begins(self, direction: Direction, data: bytes) -> bool | None:
         """Whether *data* begins HTTP/2; ``None``: that is not known yet."""
