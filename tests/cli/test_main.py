@@ -431,6 +431,77 @@ def test_a_list_may_be_given_by_several_flags(capsys, arguments, option, value):
     assert json.loads(capsys.readouterr().out)["vaurien"][option]["value"] == value
 
 
+def test_a_forward_proxy_has_defaults_of_its_own(shown, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chaos.toml").write_text('[vaurien]\nproxy = "localhost:1"\nprotocol = "http2"\n')
+
+    def found(*words):
+        settings = shown("forward", *words)["vaurien"]
+        return [(settings[name]["value"], settings[name]["source"]) for name in ("proxy", "backend", "protocol")]
+
+    ours = "default of vaurien forward"
+    file = "chaos.toml line {} [vaurien] {}".format
+    assert found() == [("localhost:3128", ours), ("forward", ours), ("http", ours)]
+    of_file = [("localhost:1", file(2, "proxy")), ("forward", ours), ("http2", file(3, "protocol"))]
+    assert found("--config", "chaos.toml") == of_file
+    typed = found("--config", "chaos.toml", "--listen", ":2", "--protocol", "tcp")
+    assert typed == [(":2", "--proxy"), ("forward", ours), ("tcp", "--protocol")]
+    monkeypatch.setenv("VAURIEN_PROXY", "localhost:3")
+    assert found("--config", "chaos.toml")[0] == ("localhost:3", "environment VAURIEN_PROXY")
+
+
+TABLES = """\
+[[proxy]]
+name = "a"
+backend = "forward"
+listen = "localhost:1"
+[[proxy]]
+name = "b"
+listen = "localhost:2"
+"""
+
+
+def test_a_forward_proxy_may_be_several_of_a_file(shown, tmp_path):
+    (tmp_path / "chaos.toml").write_text(TABLES)
+    found = shown("forward", "--config", str(tmp_path / "chaos.toml"))
+    assert [found[f"proxy {name}"]["backend"]["value"] for name in "ab"] == ["forward"] * 2
+    assert [found[f"proxy {name}"]["protocol"]["value"] for name in "ab"] == ["http"] * 2
+
+
+@pytest.mark.parametrize(
+    ("words", "file", "variable", "told"),
+    [
+        ("--backend h:1", "", "", "'h:1' (from --backend)"),
+        ("--config chaos.toml", '[vaurien]\nbackend = "h:1"\n', "", "'h:1' (from chaos.toml line 2 [vaurien] backend)"),
+        ("--config chaos.toml", TABLES + 'backend = "h:1"\n', "", "'h:1' (from chaos.toml line 8 [[proxy]] backend)"),
+        ("", "", "h:1", "'h:1' (from environment VAURIEN_BACKEND)"),
+    ],
+)
+def test_the_clients_of_a_forward_proxy_name_the_server(capsys, tmp_path, monkeypatch, words, file, variable, told):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chaos.toml").write_text(file)
+    if variable:
+        monkeypatch.setenv("VAURIEN_BACKEND", variable)
+    assert main.main(["forward", *words.split()]) == 2
+    expected = "forward, or forward?ca=FILE: clients of vaurien forward name the server"
+    assert capsys.readouterr().err == f"vaurien: option backend: {told} is not valid; expected {expected}\n"
+
+
+def test_where_several_forward_proxies_listen_is_not_typed(capsys, tmp_path):
+    (tmp_path / "chaos.toml").write_text(TABLES)
+    assert main.main(["forward", "--config", str(tmp_path / "chaos.toml"), "--listen", ":3"]) == 2
+    assert capsys.readouterr().err == "vaurien: --listen: the file has [[proxy]] tables; expected it in one of them\n"
+
+
+@pytest.mark.parametrize("line", ["check FILES", "mesh FILES", "run FILES -- true"])
+def test_one_file_is_enough(capsys, tmp_path, monkeypatch, line):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "chaos.toml").write_text("")
+    assert main.main(line.replace("FILES", "chaos.toml --config other.toml").split()) in (2, 125)
+    told = "option config: 'other.toml' (from --config) is not valid; expected no second file beside 'chaos.toml'"
+    assert capsys.readouterr().err == f"vaurien: {told}\n"
+
+
 def test_a_forward_proxy_takes_what_is_special_of_its_servers(shown):
     for words, backend in ([], "forward"), (["--backend", "forward?ca=test-ca.pem"], "forward?ca=test-ca.pem"):
         assert shown("forward", *words)["vaurien"]["backend"]["value"] == backend

@@ -66,7 +66,7 @@ def test_a_file_has_it_all(run, tmp_path):
         (["--nodes", "a=127.0.0.1:1"], "mesh option nodes: '1 of them' (from --nodes) is not valid; expected 2 to 100"),
         ([*NODES, "--topology", "isolate z"], "unknown node 'z' (from --topology); known are: a, b"),
         ([*NODES, "--topologi", "isolate a"], "unknown option '--topologi'; did you mean '--topology'?"),
-        ([*NODES, "--backend", "h:1"], "--backend: the file has [[proxy]] tables; expected it in one of them"),
+        ([*NODES, "--backend", "h:1"], "--backend: the proxies are the edges of the mesh; expected it to be left out"),
     ],
 )
 def test_what_is_wrong_is_one_line(run, arguments, message):

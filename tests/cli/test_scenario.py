@@ -255,11 +255,14 @@ def test_a_command_that_speaks_no_tls(folder):
     assert text in done.stderr
 
 
-@pytest.mark.parametrize("option", ["--backend", "--config"])
-def test_a_run_before_one_backend_is_no_forward_proxy(folder, backend, option):
+@pytest.mark.parametrize("option", ["--backend", "--config", "VAURIEN_BACKEND", "VAURIEN_CONFIG"])
+def test_a_run_before_one_backend_is_no_forward_proxy(folder, backend, option, monkeypatch):
     """Neither does it speak TLS, which the client of a plain server does not expect."""
     (folder / "chaos.toml").write_text(f'[vaurien]\nproxy = "127.0.0.1:0"\nbackend = "{backend}"\nbehavior = ""\n')
-    given = {"--backend": [f"--backend={backend}"], "--config": ["--config", "chaos.toml"]}[option]
+    given = [option, "chaos.toml" if option.lower().endswith("config") else str(backend)]
+    if not option.startswith("--"):
+        monkeypatch.setenv(*given)
+        given = []
     command = ["--", sys.executable, "-c", ECHO_CLIENT]
     done = vaurien(folder, "run", *given, "--fault", "latency latency=1ms", "--require-hits", *command)
     assert (done.returncode, done.stdout) == (0, "hello\n"), done.stderr

@@ -11,8 +11,9 @@ import click
 
 from vaurien import config
 from vaurien.cli import flags
-from vaurien.config import Configuration, Given, Key, Sources
+from vaurien.config import NONE, Configuration, Given, Key, Layer, Sources
 from vaurien.console import to_user
+from vaurien.errors import OptionError
 from vaurien.model import Mix, Policy
 
 OK, BAD_INPUT = 0, 2
@@ -29,16 +30,21 @@ def configure(
     more: Sequence[flags.Flag] = (),
     *,
     file: str | None = None,
+    defaults: Layer = NONE,
 ) -> tuple[Configuration, Mapping[Key, Given]]:
     """The configuration that *arguments* ask for, checked as a whole, and what they say, flags of *more* included.
 
-    *file* is a configuration file that was given by itself, in the place of ``--config``.
+    *file* is a configuration file that was given by itself, in the place of ``--config``. *defaults* are those of a
+    command: a file and the environment come before them.
 
     Raises a `VaurienError` or a `click.UsageError` for the first thing that is wrong.
     """
     known = [*flags.own(), *more]
     own = flags.parse(arguments, known, others=True)
-    found = config.collect(own, variables, Given(file, "") if file is not None else own.get(("command", "config")))
+    named = own.get(("command", "config"))
+    if file is not None and named is not None:
+        raise OptionError("option config", named.value, f"no second file beside {file!r}", named.source)
+    found = config.collect(own, variables, Given(file, "") if file is not None else named, defaults)
     given = _parse(arguments, found, known)
     configuration = found.configuration(given)
     to_user.json = configuration.process.log_format == "json" and configuration.process.log_output == "-"

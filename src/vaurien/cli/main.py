@@ -16,7 +16,7 @@ import click
 from vaurien import __version__, config
 from vaurien.cli import flags, usage
 from vaurien.cli.configure import BAD_INPUT, HELP, OK, configure, fail, say
-from vaurien.config import Configuration, Given, Key, early_spellings
+from vaurien.config import Configuration, Given, Key, Layer, early_spellings
 from vaurien.config.assemble import DRAWN
 from vaurien.console import to_user
 from vaurien.errors import VaurienError
@@ -84,8 +84,16 @@ def _wants_json(arguments: Sequence[str], variables: Mapping[str, str]) -> bool:
     return given["log_format"] == "json" and given["log_output"] in ("", "-")
 
 
-def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
-    """Serve as *arguments* say; returns the exit status. Raises a `VaurienError` or a `click.UsageError`."""
+def run(
+    arguments: Sequence[str],
+    variables: Mapping[str, str],
+    defaults: Layer = config.NONE,
+    check: Callable[[Configuration], None] = lambda _: None,
+) -> int:
+    """Serve as *arguments* say; returns the exit status. Raises a `VaurienError` or a `click.UsageError`.
+
+    *defaults* are those of a command, and *check* raises what it cannot serve.
+    """
     if arguments and not arguments[0].startswith("-"):
         raise flags.unknown_argument(arguments[0], flags.own(), COMMANDS)
     own = flags.parse(arguments, flags.own(), others=True)
@@ -97,14 +105,16 @@ def run(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
         found = config.collect(own, variables, own.get(("command", "config")))
         print(help.text(found.catalogue, _topic(arguments)), end="")
         return OK
-    configuration, given = configure(arguments, variables)
+    configuration, given = configure(arguments, variables, defaults=defaults)
+    check(configuration)
     if ("command", "show_config") in given:
         return _show(configuration, given)
 
     def again() -> Configuration:
-        return config.collect(own, variables, own.get(("command", "config"))).configuration(
-            _seeded(given, configuration)
-        )
+        found = config.collect(own, variables, own.get(("command", "config")), defaults)
+        made = found.configuration(_seeded(given, configuration))
+        check(made)
+        return made
 
     return _serve(configuration, given, again)
 

@@ -12,7 +12,9 @@ import click
 from vaurien import tls
 from vaurien.cli import flags, usage
 from vaurien.cli.configure import HELP, OK, configure, fail, say
-from vaurien.config import Configuration, Given, Key, declared
+from vaurien.config import NONE, Configuration, Given, Key, Layer, declared
+from vaurien.config.environment import CONFIG
+from vaurien.config.layers import flag, variable
 from vaurien.console import user_stream
 from vaurien.errors import OptionError, VaurienError
 from vaurien.model import AUTO
@@ -84,35 +86,37 @@ def _main(arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     if not command:
         raise VaurienError("run: expected -- and a command behind it, such as: vaurien run chaos.toml -- pytest")
     file = None if ours[0].startswith("-") else ours.pop(0)
-    if file is None:
-        ours = [*_without_scenario(ours), *ours]
+    defaults = _without_scenario(ours, variables) if file is None else NONE
     more = [
         flags.Flag(("command", option.name), option, repeated=option.kind is list)
         for option in describe(declared.RunSection)
     ]
-    configuration, given = configure(ours, variables, more, file=file)
+    configuration, given = configure(ours, variables, more, file=file, defaults=defaults)
     return _run(configuration, command, variables, given)
 
 
-def _without_scenario(words: Sequence[str]) -> list[str]:
-    """What *words*, the options of a run without a scenario, leave out.
+def _without_scenario(words: Sequence[str], variables: Mapping[str, str]) -> Layer:
+    """The defaults of a run without a scenario, whose options are *words* and, of the environment, *variables*.
 
-    Nothing if they name a file. Otherwise a proxy on a free port: a forward proxy, which opens TLS where it can, unless
+    None if they name a file. Otherwise a proxy on a free port: a forward proxy, which opens TLS where it can, unless
     they name a backend.
     """
-    if flags.last_value(words, "--config") is not None:
-        return []
-    made = ["--proxy", "127.0.0.1:0"]
-    backend = flags.last_value(words, "--backend")
-    if backend is not None and not flags.is_forward(backend):
-        return made
-    made += ["--backend", "forward", "--protocol", "http"]
-    if flags.last_value(words, "--tls") is not None:
-        return made
-    if not tls.installed():
-        say(f"warning: TLS passes through unopened: {tls.MISSING}")
-        return made
-    return [*made, "--tls", AUTO]
+
+    def given(name: str) -> str | None:
+        typed = flags.last_value(words, flag("vaurien", name))
+        return variables.get(variable("vaurien", name)) if typed is None else typed
+
+    if flags.last_value(words, "--config") is not None or variables.get(CONFIG):
+        return NONE
+    made = {"proxy": "127.0.0.1:0"}
+    backend = given("backend")
+    if backend is None or flags.is_forward(backend):
+        made |= {"backend": "forward", "protocol": "http"}
+        if tls.installed():
+            made["tls"] = AUTO
+        elif given("tls") is None:
+            say(f"warning: TLS passes through unopened: {tls.MISSING}")
+    return {("vaurien", name): Given(value, "default of vaurien run") for name, value in made.items()}
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -7,6 +7,6 @@ and `assemble` converts what they hold and makes a `Configuration` of it. Nothin
 
 from vaurien.config.assemble import Configuration, EffectiveSetting
 from vaurien.config.layers import Given, Key, Layer
-from vaurien.config.load import Sources, collect, load
+from vaurien.config.load import NONE, Sources, collect, load
 
-__all__ = ["Configuration", "EffectiveSetting", "Given", "Key", "Layer", "Sources", "collect", "load"]
+__all__ = ["NONE", "Configuration", "EffectiveSetting", "Given", "Key", "Layer", "Sources", "collect", "load"]

@@ -1,8 +1,9 @@
-"""The sources in order: defaults < file < environment < command line."""
+"""The sources in order: defaults < those of a command < file < environment < command line."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 import msgspec
 
@@ -11,6 +12,8 @@ from vaurien.config.assemble import Configuration, assemble, mix
 from vaurien.config.catalogue import Catalogue, Entry
 from vaurien.config.layers import Given, Key, Layer, Section, Tables, is_plugin
 from vaurien.errors import ConfigError, OptionError, UnknownName
+
+NONE: Layer = MappingProxyType({})
 
 
 def load(arguments: Layer, variables: Mapping[str, str], config: Given | None = None) -> Configuration:
@@ -22,10 +25,13 @@ def load(arguments: Layer, variables: Mapping[str, str], config: Given | None = 
     return collect(arguments, variables, config).configuration(arguments)
 
 
-def collect(arguments: Layer, variables: Mapping[str, str], config: Given | None = None) -> Sources:
+def collect(
+    arguments: Layer, variables: Mapping[str, str], config: Given | None = None, defaults: Layer = NONE
+) -> Sources:
     """Look at the sources, to know which plugins there are before flags for their options can be read.
 
-    Of *arguments* only ``behavior`` and ``protocol`` matter here. Raises `VaurienError`, as `load` does.
+    Of *arguments* only ``behavior`` and ``protocol`` matter here. *defaults* are those of a command, which come before
+    those of the options. Raises `VaurienError`, as `load` does.
     """
     if config is None and variables.get(environment.CONFIG):
         config = Given(variables[environment.CONFIG], f"environment {environment.CONFIG}")
@@ -35,8 +41,8 @@ def collect(arguments: Layer, variables: Mapping[str, str], config: Given | None
     proxy_tables = proxies.take(tables)
     cluster, edges = mesh.take(tables, arguments)
     proxy_tables += edges
-    own = (dict(_own(tables)), *(one.layer for one in proxy_tables), environment.own(variables), arguments)
-    return Sources(tables, proxy_tables, variables, _catalogue(tables, own), spellings, cluster)
+    own = (defaults, dict(_own(tables)), *(one.layer for one in proxy_tables), environment.own(variables), arguments)
+    return Sources(tables, proxy_tables, variables, _catalogue(tables, own), spellings, cluster, defaults)
 
 
 def _catalogue(tables: Tables, own: Iterable[Layer]) -> Catalogue:
@@ -99,8 +105,9 @@ class Sources:
         catalogue: Catalogue,
         warnings: Iterable[str] = (),
         cluster: mesh.Mesh | None = None,
+        defaults: Layer = NONE,
     ) -> None:
-        self.catalogue, self._mesh = catalogue, cluster
+        self.catalogue, self._mesh, self._defaults = catalogue, cluster, defaults
         self._warnings = tuple(warnings)
         self._schedule = tables.pop("schedule", None)
         self._environment = tables.pop("environment", Section("", {})).values
@@ -112,9 +119,12 @@ class Sources:
     def configuration(self, arguments: Layer) -> Configuration:
         """Everything together, with all of the command line's *arguments*. Raises `VaurienError`."""
         warnings = list(self._warnings)
-        from_file = {**dict(_own(self._tables)), **dict(self._plugins(warnings))}
+        from_file = {**self._defaults, **dict(_own(self._tables)), **dict(self._plugins(warnings))}
         own = environment.own(self._variables)
-        proxies.refuse_of_one(self._proxy_tables, own, arguments)
+        where = "the file has [[proxy]] tables; expected it in one of them"
+        if self._mesh is not None:
+            where = "the proxies are the edges of the mesh; expected it to be left out"
+        proxies.refuse_of_one(self._proxy_tables, where, own, arguments)
         variables, misspelled = environment.plugins(self._variables, self.catalogue)
         above = (own, variables, arguments)
         proxy_tables = [

@@ -46,12 +46,12 @@ def take(tables: Tables) -> list[ProxyTable]:
     return found
 
 
-def refuse_of_one(proxy_tables: list[ProxyTable], *layers: Layer) -> None:
-    """Refuse what *layers* say of one proxy, when there are *proxy_tables*. Raises `ConfigError`."""
+def refuse_of_one(proxy_tables: list[ProxyTable], where: str, *layers: Layer) -> None:
+    """Refuse what *layers* say of one proxy, when there are *proxy_tables*. Raises `ConfigError`; *where* ends it."""
     for layer in layers:
         for (section, option), given in layer.items():
             if proxy_tables and section == "vaurien" and option in _OF_ONE:
-                raise ConfigError(f"{given.source}: the file has [[proxy]] tables; expected it in one of them")
+                raise ConfigError(f"{given.source}: {where}")
 
 
 def _number(name: str) -> int:
