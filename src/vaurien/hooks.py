@@ -286,7 +286,9 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     exchanges; with ``text_only`` too without their heads, so that it may send more or less than it gets. With
     ``only_replies`` its `on_request` does nothing but `Exchange.reply` with what `reply_to` says, if that is a reply:
     a built-in behavior is then asked while the request is read. With ``says_hits`` what it does by a `Link` is no hit:
-    it keeps bytes also for nothing, and calls `Link.hit`, or `Exchange.hit`, where it has changed something.
+    it keeps bytes also for nothing, and calls `Link.hit`, or `Exchange.hit`, where it has changed something. The
+    ``occasion`` says what a behavior acts on that lets most requests alone: while it has not hit, that is what "has not
+    come yet".
     """
 
     below_tls: ClassVar[bool] = False
@@ -301,6 +303,7 @@ class Behavior(msgspec.Struct, frozen=True, eq=False, forbid_unknown_fields=True
     one_way: ClassVar[bool] = False
     only_replies: ClassVar[bool] = False
     says_hits: ClassVar[bool] = False
+    occasion: ClassVar[str] = ""
 
     @property
     def chunk_limit(self) -> int | None:

@@ -255,6 +255,31 @@ def test_a_command_that_speaks_no_tls(folder):
     assert text in done.stderr
 
 
+ASKING_CLIENT = """
+import os, sys, urllib.error, urllib.request
+
+url = f"http://{os.environ['VAURIEN_ADDRESS']}/"
+try:
+    urllib.request.urlopen(urllib.request.Request(url, headers=dict(one.split("=") for one in sys.argv[1:])))
+except urllib.error.HTTPError as error:
+    print(error.code)
+"""
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_requests_are_to_ask_for_faults(folder, asked):
+    (folder / "client.py").write_text(ASKING_CLIENT)
+    with http_server() as port:
+        options = ["--backend", f"127.0.0.1:{port}", "--protocol", "http", "--protocol-http-header-faults"]
+        command = [sys.executable, "client.py", *(["x-envoy-fault-abort-request=503"] if asked else [])]
+        done = vaurien(folder, "run", *options, "--require-hits", "--report", "report.json", "--", *command)
+    told = json.loads((folder / "report.json").read_text())
+    [fault] = told["proxies"][0]["faults"]
+    assert (done.returncode, fault["name"], fault["hits"]) == (0 if asked else 124, "header_faults", int(asked))
+    why = "1 connection, 1 request, and a request with the header x-envoy-fault-"
+    assert (f"hit 0 times, expected 1 or more: {why}" in done.stderr) is not asked
+
+
 @pytest.mark.parametrize("option", ["--backend", "--config", "VAURIEN_BACKEND", "VAURIEN_CONFIG"])
 def test_a_run_before_one_backend_is_no_forward_proxy(folder, backend, option, monkeypatch):
     """Neither does it speak TLS, which the client of a plain server does not expect."""

@@ -15,6 +15,7 @@ from tests.servers import free_port
 from tests.tls_peers import serving
 from tests.waiting import PATIENCE, until
 from vaurien.errors import UnknownName
+from vaurien.library.hits import NotHit
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,12 @@ def test_tls_that_the_backend_does_not_speak():
         assert "expected a backend that speaks TLS" in text
 
 
+ASKING = (
+    "a request with the header x-envoy-fault-delay-request, x-envoy-fault-abort-request or "
+    "x-envoy-fault-abort-grpc-request"
+)
+
+
 @pytest.mark.parametrize(
     ("fault", "cause", "text"),
     [
@@ -190,11 +197,44 @@ def test_tls_that_the_backend_does_not_speak():
             "no_occasion",
             "1 connection, 2 requests, and the end of a stream has not come yet",
         ),
+        ({"behavior": "header_faults"}, "no_occasion", f"1 connection, 2 requests, and {ASKING} has not come yet"),
     ],
 )
 def test_what_kept_it_from_acting(backend, fault, cause, text):
     with asked(backend, "/a", "/b", **fault) as proxy:
         assert why(proxy) == (cause, text)
+
+
+@pytest.mark.parametrize("protocol", ["http", "http2"])
+def test_a_fault_that_an_option_of_the_protocol_sets(protocol):
+    with vaurien.Proxy("127.0.0.1:1", protocol=protocol, protocol_options={"header_faults": True}) as proxy:
+        found = proxy.why("header_faults")
+        assert (found.cause, found.text) == (
+            "no_connection",
+            f"no connection has come since it was set; clients have to connect to {proxy.address}, not to 127.0.0.1:1",
+        )
+        assert proxy.idle_faults() == {"header_faults": found.text}
+    with vaurien.Proxy("127.0.0.1:1", protocol=protocol) as proxy:
+        with pytest.raises(UnknownName):
+            proxy.why("header_faults")
+
+
+def test_requests_that_ask_for_nothing(backend):
+    with vaurien.Proxy(backend, protocol="http", protocol_options={"header_faults": True}) as proxy:
+        with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            while client.recv(1000):
+                pass
+            told = f"1 connection, 1 request, and {ASKING} has not come yet"
+            assert proxy.why("header_faults").text == told
+            with pytest.raises(NotHit, match=f"'header_faults' of proxy 'vaurien' hit 0 times, .*: {told}"):
+                proxy.expect("header_faults")
+            client.close()
+        with socket.create_connection((proxy.host, proxy.port), PATIENCE) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nx-envoy-fault-abort-request: 418\r\n\r\n")
+            assert client.recv(12) == b"HTTP/1.1 418"
+        assert proxy.why("header_faults").text == "it has acted 1 time"
+        assert proxy.idle_faults() == {}
 
 
 def test_why_the_mix_spares(backend):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from vaurien.behaviors._http import check_protocol
 from vaurien.framing import Protocol
 from vaurien.hooks import Behavior, Exchange
@@ -28,6 +30,10 @@ class HeaderFaults(Behavior, frozen=True):
     requests is delayed, or aborted. The backend sees none of these headers; values that are no such number do nothing.
     The option ``header_faults`` of a protocol sets this fault.
     """
+
+    occasion: ClassVar[str] = (
+        f"a request with the header {_PREFIX}delay-request, {_PREFIX}abort-request or {_PREFIX}abort-grpc-request"
+    )
 
     def check(self, protocol: Protocol) -> None:
         """Refuse protocols without headers. Raises `OptionError`."""

@@ -23,6 +23,7 @@ from vaurien.engine.relay.traffic import Figures
 from vaurien.errors import UnknownName
 from vaurien.hooks import overridden
 from vaurien.model import Fault, ProxyConfig, Scope, Share, Window
+from vaurien.proxies.proxy import own_faults
 
 _ON_EXCHANGES = frozenset({"on_request", "on_response"})
 
@@ -62,9 +63,10 @@ def key_of(fault: Fault) -> str:
 def diagnose(config: ProxyConfig, name: str, hits: int, figures: Figures, address: str) -> Diagnosis:
     """Why the fault called *name* of the proxy of *config* has no *hits*, by the proxy's *figures*.
 
-    A behavior of the mix is one, too. The proxy listens on *address*. Raises `UnknownName`.
+    A behavior of the mix is one, too, and a fault that an option of the protocol sets. The proxy listens on *address*.
+    Raises `UnknownName`.
     """
-    faults = {one.name: one for one in config.policy.faults}
+    faults = {one.name: one for one in (*own_faults(config), *config.policy.faults)}
     shares = {share.behavior: share for share in config.policy.mix.shares}
     if name in faults:
         seen = figures.near_misses.get(key_of(faults[name])) or NearMisses()
@@ -94,7 +96,8 @@ def diagnose(config: ProxyConfig, name: str, hits: int, figures: Figures, addres
 
 def reasons(config: ProxyConfig, figures: Figures, address: str) -> dict[str, str]:
     """Why each fault, and each share of the mix, has not hit, by its name; as if none of them had."""
-    names = [*(share.behavior for share in config.policy.mix.shares), *(one.name for one in config.policy.faults)]
+    faults = (*config.policy.faults, *own_faults(config))
+    names = [*(share.behavior for share in config.policy.mix.shares), *(one.name for one in faults)]
     return {name: diagnose(config, name, 0, figures, address).text for name in names}
 
 
@@ -232,7 +235,11 @@ def _no_occasion(fault: Fault, seen: NearMisses, figures: Figures) -> str:
         "on_start": "the time that it waits for",
     }
     hooks = overridden(plugin.target) if not plugin.legacy else frozenset()
-    wanted = next((text for hook, text in acts.items() if hook in hooks), "its occasion")
+    if figures.exchanges:
+        acts["on_request"] = "a request that it acts on"
+    wanted = getattr(plugin.target, "occasion", "") or next(
+        (text for hook, text in acts.items() if hook in hooks), "its occasion"
+    )
     connections = counted(seen.connections, "connection")
     return f"{connections}, {counted(figures.exchanges, 'request')}, and {wanted} has not come yet"
 

@@ -16,6 +16,7 @@ from vaurien.console import counted
 from vaurien.errors import OptionError
 from vaurien.hooks import overridden
 from vaurien.model import HitRange, Mix, Policy, ProxyConfig
+from vaurien.proxies.proxy import own_faults
 from vaurien.scenario.player import FailedStep
 from vaurien.scenario.tally import Delays, OfProxy, Setting, Tally, settings
 from vaurien.scenario.timeline import Moment, TimelineChange
@@ -124,6 +125,8 @@ def _settings(config: ProxyConfig, schedule: Schedule, sums: OfProxy) -> list[Se
     policies = [config.policy, *(Policy(step.mix or Mix(), (*step.change, *step.add)) for step in steps)]
     acting = [msgspec.structs.replace(policy, mix=_acting(policy.mix)) for policy in policies]
     planned = [setting for policy in acting for setting in settings(policy).items()]
+    names = {name for name, _ in planned}
+    planned += [(one.name, "") for one in own_faults(config) if one.name not in names]
     return list(dict.fromkeys([*planned, *sums.faults]))
 
 
@@ -157,7 +160,7 @@ def unmet(
     """The faults of the proxy of *config* that have not hit as often as expected: all at least once, if *required*."""
     sums = tally.proxies[config.name]
     steps = [step for step in schedule.steps if step.proxy in (None, config.name)]
-    faults = [*config.policy.faults, *(one for step in steps for one in (*step.add, *step.change))]
+    faults = [*own_faults(config), *config.policy.faults, *(one for step in steps for one in (*step.add, *step.change))]
     mixes = [_acting(mix) for mix in (config.policy.mix, *(step.mix or Mix() for step in steps))]
     always = HitRange(1) if required else None
     wanted = {share.behavior: always for mix in mixes for share in mix.shares if share.percent}
