@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.http2 import ASKED, FAST, OK, Frame, Side, block, fault, greet, sides
-from tests.running import Running, backend, pair, read, read_all, running
+from tests.running import Running, backend, nothing_comes, pair, read, read_all, running
 from vaurien.behaviors.error import ErrorBehavior
 from vaurien.engine.filters.message_filter import MessageFilters
 from vaurien.events import Closed, Event, Failed, Injected, MixHit, Observer, ProtocolLost
@@ -21,7 +21,7 @@ from vaurien.framing import Head, Part, Reply
 from vaurien.framing import http2 as h2
 from vaurien.framing.http2 import Code, Setting
 from vaurien.hooks import Request
-from vaurien.model import TO_BACKEND, TO_CLIENT, Direction, Fault, Scope
+from vaurien.model import TO_BACKEND, TO_CLIENT, Direction, Fault, Scope, Stream
 from vaurien.protocols.http2 import Http2Framer, Http2Protocol
 from vaurien.protocols.http2.blocks import encode
 from vaurien.protocols.http2.framer import Http2Request, rebuilt
@@ -338,6 +338,79 @@ def test_an_answer_that_waits_is_forgotten_when_the_client_gives_the_stream_up()
         client.sock.sendall(h2.settings([(Setting.INITIAL_WINDOW_SIZE, h2.WINDOW)]))
         client.ask(3)
         client.hears_head(3)
+
+
+def ended(proxy: Running) -> bool:
+    """The backend has ended, and the proxy knows it."""
+    return any(one.links and one.links[TO_CLIENT].ended for one in proxy.proxy.live)
+
+
+def rest_of(client: Side, size: int) -> bytes:
+    """The text in frames of *size* bytes together."""
+    text = b""
+    while len(text) < size:
+        frame = client.frame()
+        text += frame.payload if frame.kind == h2.DATA else b""
+    return text
+
+
+def test_what_does_not_fit_beside_an_answer_of_the_proxy_fits_before_the_end_of_the_backend() -> None:
+    with sides(fault("http_status", body="x" * 40_000)) as (proxy, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        assert server.hears_head(3) == FAST
+        server.head(3)
+        for last in (False, False, True):
+            server.data(3, b"y" * 10_000, end=last)
+        server.sock.shutdown(socket.SHUT_WR)
+        assert len(rest_of(client, 60_000)) == 60_000
+        proxy.until(lambda: ended(proxy))
+        assert nothing_comes(client.sock)
+        client.send(h2.WINDOW_UPDATE, 0, 0, (50_000).to_bytes(4, "big"))
+        assert client.frame() == (h2.DATA, h2.END_STREAM, 3, b"y" * 10_000)
+        assert read_all(client.sock) == b""
+
+
+@pytest.mark.parametrize("filters", [(), (Fault("late", "latency", {"latency": 1}, Stream.DOWNSTREAM),)], ids=len)
+def test_an_answer_that_waits_for_room_comes_before_the_end_of_the_backend(filters: tuple[Fault, ...]) -> None:
+    with sides(fault("http_status", body="x" * 80_000), *filters) as (proxy, client, server):
+        client.ask(1)
+        client.hears_head(1)
+        server.sock.shutdown(socket.SHUT_WR)
+        assert len(rest_of(client, h2.WINDOW)) == h2.WINDOW
+        proxy.until(lambda: ended(proxy))
+        client.send(h2.WINDOW_UPDATE, 0, 1, (50_000).to_bytes(4, "big"))
+        client.send(h2.WINDOW_UPDATE, 0, 0, (50_000).to_bytes(4, "big"))
+        assert rest_of(client, 80_000 - h2.WINDOW) == b"x" * (80_000 - h2.WINDOW)
+        assert read_all(client.sock) == b""
+
+
+def test_an_answer_that_waits_for_room_waits_no_more_once_both_sides_have_ended() -> None:
+    with sides(fault("http_status", body="x" * 80_000)) as (_, client, server):
+        client.ask(1)
+        client.hears_head(1)
+        server.sock.shutdown(socket.SHUT_WR)
+        assert len(rest_of(client, h2.WINDOW)) == h2.WINDOW
+        client.sock.shutdown(socket.SHUT_WR)
+        assert read_all(client.sock) == b""
+
+
+def test_a_response_that_is_held_goes_through_a_fault_on_bytes_before_the_end_of_the_backend() -> None:
+    late = Fault("late", "latency", {"latency": 1}, Stream.DOWNSTREAM)
+    with sides(fault("delay", sleep=3600, before=False), late) as (proxy, client, server):
+        client.ask(1)
+        client.ask(3, FAST)
+        assert (server.hears_head(1), server.hears_head(3)) == (ASKED, FAST)
+        server.head(1)
+        server.data(1, b"held", end=True)
+        server.head(3, end=True)
+        assert client.hears_head(3) == OK
+        server.sock.shutdown(socket.SHUT_WR)
+        proxy.until(lambda: ended(proxy))
+        proxy.set_policy("", late)
+        assert client.hears_head(1) == OK
+        assert client.hears(h2.DATA, 1, b"held").flags == h2.END_STREAM
+        assert read_all(client.sock) == b""
 
 
 def test_answers_that_wait_are_bounded() -> None:

@@ -273,6 +273,10 @@ class Framing:
         """An exchange goes on that was spared in this way."""
         return False
 
+    def waits_for_room(self, direction: Direction) -> bool:
+        """Something of *direction* is held until its receiver makes room for it."""
+        return False
+
     renumbers: bool = False
     """`renumbered` is to be asked what is sent to the backend."""
 

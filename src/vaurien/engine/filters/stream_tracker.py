@@ -129,6 +129,8 @@ class StreamTracker(ExchangeTracker):
         self._goes_on = [False, False]  # `_go_on` runs
         self._late: tuple[_Late, _Late] = (deque(), deque())
         self._room: list[asyncio.Future[None] | None] = [None, None]
+        self._ended = [False, False]  # the source
+        self._end_due = [False, False]  # and its end is not passed on yet
         self._exchanges: dict[int, TrackedExchange] = {}
         self._messages: tuple[_Messages, _Messages] = ({}, {})
         self.messages_held = 0  # bytes of incomplete messages inside of streams
@@ -166,7 +168,11 @@ class StreamTracker(ExchangeTracker):
     @property
     def drained(self) -> bool:
         """Nothing changes when this tracker is forgotten: no exchange is to be swallowed or answered here."""
-        return not any(self._lanes) and not any(exchange.disturbed for exchange in self._exchanges.values())
+        return (
+            not any(self._lanes)
+            and not any(self._end_due)
+            and not any(exchange.disturbed for exchange in self._exchanges.values())
+        )
 
     @property
     def has_client_data(self) -> bool:
@@ -180,8 +186,8 @@ class StreamTracker(ExchangeTracker):
         return self.framing.sparing or any(one is SPARED or (one.forwarded and not one.done) for one in known)
 
     def waits(self, direction: Direction) -> bool:
-        """Pieces of a direction wait here, while its link reads on."""
-        return bool(self._lanes[direction])
+        """Pieces of a direction, or its end, wait here, while its link reads on."""
+        return bool(self._lanes[direction]) or (self._end_due[direction] and not self.connection.ending)
 
     def held(self, direction: Direction) -> int:
         """Bytes of a direction that wait here, while its link reads on."""
@@ -294,9 +300,27 @@ class StreamTracker(ExchangeTracker):
             for gone in self._gone.values():
                 if not gone.done():
                     gone.set_result(None)
-        while self._lanes[direction]:
-            await self._progress(direction)
-        await super().feed_end(direction)
+        self._ended[direction] = True
+        self._end_due[direction] = self._end_waits(direction)
+        self._end_if_due(direction.back)  # which waits for no room any more
+        if not self._end_due[direction]:  # to wait here would keep what comes before it from going through filters
+            await super().feed_end(direction)
+
+    def _end_waits(self, direction: Direction) -> bool:
+        """Whether something is to go before the end of *direction*: from a lane, or once its receiver makes room."""
+        return bool(self._lanes[direction]) or (
+            not self._ended[direction.back] and self.framing.waits_for_room(direction)
+        )
+
+    def _end_if_due(self, direction: Direction) -> None:
+        """Pass the end of *direction* on, if that has come and waits for nothing any more."""
+        if self._end_due[direction] and not (self.connection.ending or self._end_waits(direction)):
+            self._end_due[direction] = False
+            self.connection_direction(direction).link.run(self.feed_end(direction))
+
+    def _flush_other(self, direction: Direction) -> None:
+        super()._flush_other(direction)
+        self._end_if_due(direction.back)
 
     def _lose(self, reason: str) -> None:
         self._lost, self._recognized_until = True, self._count
@@ -418,6 +442,7 @@ class StreamTracker(ExchangeTracker):
             at_once = lane.task is None  # within the callback of its piece, which sends what there is
             if not (at_once or self.connection.ending):
                 self._flush()
+                self._end_if_due(direction)
         if not at_once:
             self.connection_direction(direction).link.progressed()
 

@@ -980,6 +980,10 @@ class Http2Framer(Framing):
     def held(self, direction: Direction) -> int:
         return len(self._sides[direction].buffer)
 
+    def waits_for_room(self, direction: Direction) -> bool:
+        waiting = self._messages.values()
+        return self._sides[direction].gated or any(message.direction is direction for message in waiting)
+
     @property
     def sparing(self) -> bool:
         return any(state & _SPARED for state in self._streams.values())
