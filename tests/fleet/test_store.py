@@ -526,6 +526,216 @@ def test_a_server_that_comes_back_empty_is_believed(tmp_path):
         empty.stop()
 
 
+class Line:
+    """A way to *server*: it notes what clients ask, by the connection, and can keep the answers."""
+
+    def __init__(self, server):
+        self._server, self.port, self._relays, self._ends = server, free_port(), set(), []
+        self.asked = []
+        """The number of the connection, counted from one, and the words of each question to JetStream."""
+        self.connections = 0
+        self.on_question = lambda: None
+        self._passes = asyncio.Event()
+        self._passes.set()
+
+    async def open(self):
+        self._listener = await asyncio.start_server(self._relay, "127.0.0.1", self.port)
+
+    async def cut(self):
+        """End all connections, and refuse others until it is opened again."""
+        self._listener.close()
+        self.end_connections()
+        if self._relays:
+            await asyncio.wait(self._relays)
+
+    def end_connections(self):
+        for end in self._ends:
+            end.close()
+        self._ends.clear()
+
+    def keep_answers(self):
+        self._passes.clear()
+
+    def pass_answers(self):
+        self._passes.set()
+
+    def kinds(self, connection):
+        """The kinds of questions on that connection, such as STREAM.INFO."""
+        return [".".join(words[2:4]) for number, words in self.asked if number == connection]
+
+    async def _relay(self, reader, writer):
+        self._relays.add(asyncio.current_task())
+        self.connections += 1
+        number = self.connections
+        down, up = await asyncio.open_connection("127.0.0.1", self._server.port)
+        self._ends += [writer, up]
+        answers = asyncio.create_task(self._answer(down, writer))
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                for found in re.finditer(rb"H?PUB (\$JS\.API\.\S+)", data):
+                    self.asked.append((number, found[1].decode().split(".")))
+                    self.on_question()
+                up.write(data)
+        answers.cancel()
+        await asyncio.wait([answers])
+        for end in (writer, up):
+            end.close()
+            with contextlib.suppress(OSError):
+                await end.wait_closed()
+
+    async def _answer(self, reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                await self._passes.wait()
+                writer.write(data)
+        writer.close()
+
+
+@pytest.fixture
+def on_a_line(nats):
+    """Run a coroutine function with a line, an open store behind it, and one beside it that sees the same."""
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    def run(play):
+        async def whole():
+            line, bucket = Line(nats), f"test{next(BUCKETS)}"
+            await line.open()
+            one = NatsStore(Where.parse(f"nats://127.0.0.1:{line.port}/{bucket}"))
+            other = NatsStore(Where.parse(f"{nats.url}/{bucket}"))
+            await one.open()
+            await other.open()
+            try:
+                await asyncio.wait_for(play(line, one, other), 90)
+            finally:
+                line.pass_answers()
+                await one.close()
+                await other.close()
+                await line.cut()
+
+        asyncio.run(whole())
+
+    return run
+
+
+def test_behind_a_new_connection_all_entries_are_three_answers_away(on_a_line):
+    """On a busy machine each answer takes its time, and what is desired must not wait for what it does not need."""
+
+    async def play(line, one, other):
+        asked = []
+
+        def note():
+            if "missed" in one.entries and not asked:
+                asked.extend(line.kinds(2))
+
+        one.on_change = note
+        await line.cut()
+        await eventually(lambda: one.trouble)
+        await other.put("missed", b"1", revision=0)
+        await line.open()
+        await eventually(lambda: one.trouble is None)
+        assert asked[-3:] == ["STREAM.INFO", "CONSUMER.CREATE", "CONSUMER.INFO"]
+        assert set(asked[:-3]) <= {"STREAM.INFO"}  # a look at the same time
+
+    on_a_line(play)
+
+
+def test_a_new_connection_waits_for_no_answer_of_the_one_before(on_a_line):
+    """It would for two seconds, and half a one more: an answer that is lost with its connection never comes."""
+
+    async def play(line, one, other):
+        troubles = {}
+
+        def note():
+            troubles.setdefault(line.connections, one.trouble)
+            if line.kinds(2)[-1:] == ["CONSUMER.CREATE"]:
+                line.keep_answers()
+
+        line.on_question = note
+        await line.cut()
+        await eventually(lambda: one.trouble)
+        await other.put("missed", b"1", revision=0)
+        await line.open()
+        await eventually(lambda: "CONSUMER.CREATE" in line.kinds(2))
+        line.on_question = lambda: troubles.setdefault(line.connections, one.trouble)
+        line.end_connections()
+        line.pass_answers()
+        await eventually(lambda: 3 in troubles and one.trouble is None)
+        assert "timeout" not in troubles[3]
+        assert values(one) == {"missed": b"1"}
+
+    on_a_line(play)
+
+
+def test_an_answer_that_is_late_costs_no_entries(on_a_line):
+    async def play(line, one, other):
+        line.keep_answers()
+        await eventually(lambda: one.trouble and "timeout" in one.trouble)
+        await other.put("late", b"1", revision=0)
+        line.pass_answers()
+        await eventually(lambda: one.trouble is None)
+        assert values(one) == {"late": b"1"}
+        assert line.connections == 1
+        assert line.kinds(1).count("CONSUMER.CREATE") == 1
+
+    on_a_line(play)
+
+
+def test_a_failure_that_nobody_expects_of_the_client_library_ends_nothing(on_a_line, monkeypatch):
+    """It raises InvalidStateError, say, where two of its time-outs meet."""
+    from nats.js.kv import KeyValue
+
+    watchall, failed = KeyValue.watchall, []
+
+    async def failing(self, **settings):
+        if len(failed) < 2:
+            failed.append(1)
+            raise asyncio.InvalidStateError("invalid state")
+        return await watchall(self, **settings)
+
+    async def play(line, one, other):
+        monkeypatch.setattr(KeyValue, "watchall", failing)
+        await line.cut()
+        await eventually(lambda: one.trouble)
+        await other.put("missed", b"1", revision=0)
+        await line.open()
+        await eventually(lambda: one.trouble is None)
+        assert values(one) == {"missed": b"1"}
+
+    on_a_line(play)
+    assert len(failed) == 2
+
+
+def test_reading_that_fails_leaves_no_watchers_in_the_server(nats, monkeypatch):
+    import nats as client_library
+    from nats.js.kv import KeyValue
+
+    from vaurien.fleet.nats_store import NatsStore, Where
+
+    where = Where.parse(f"{nats.url}/test{next(BUCKETS)}")
+
+    async def none_comes(self, timeout):
+        raise TimeoutError
+
+    async def play():
+        one = NatsStore(where)
+        await one.open()
+        monkeypatch.setattr(KeyValue.KeyWatcher, "updates", none_comes)
+        for _ in range(5):
+            with pytest.raises(StoreAway):
+                await one.claims()
+        client = await client_library.connect(nats.url)
+        js = client.jetstream()
+
+        async def none_is_left():
+            return (await js.stream_info(f"KV_{where.bucket}_nodes")).state.consumer_count == 0
+
+        await eventually(none_is_left)
+        await client.close()
+        await one.close()
+
+    asyncio.run(asyncio.wait_for(play(), 90))
+
+
 @pytest.mark.parametrize("ahead", [-500.0, 500.0])
 def test_how_far_the_servers_clock_is_from_this_machines_is_measured(nats, monkeypatch, ahead):
     from types import SimpleNamespace
