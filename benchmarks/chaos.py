@@ -38,7 +38,7 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
 from benchmarks.contestants import PROGRAM
-from benchmarks.processes import end_in_order, free_port, listening, spawn
+from benchmarks.processes import Ports, end_in_order, listening, spawn
 from vaurien.cli.fleet import server_program
 from vaurien.client import AsyncClient, Refused, Unreachable
 from vaurien.fleet.desired import Desired
@@ -88,8 +88,8 @@ class Breach(Exception):
 class Server:
     """A NATS server of the cluster."""
 
-    def __init__(self, name: str, folder: Path, route: int, routes: str) -> None:
-        self.name, self.port, self._output = name, free_port(), folder / f"{name}.log"
+    def __init__(self, name: str, folder: Path, port: int, route: int, routes: str) -> None:
+        self.name, self.port, self._output = name, port, folder / f"{name}.log"
         self._command = [
             *(server_program(), "--name", name, "--addr", "127.0.0.1", "--port", str(self.port)),
             *("--jetstream", "--store_dir", str(folder / name)),
@@ -127,8 +127,8 @@ async def opened(store: NatsStore) -> None:
 class Node:
     """A node of the fleet, and what was seen of it. *cut*: it has no way to the store now."""
 
-    def __init__(self, name: str, folder: Path, url: str) -> None:
-        self.name, self.port, self._output = name, free_port(), folder / f"{name}.log"
+    def __init__(self, name: str, folder: Path, port: int, url: str) -> None:
+        self.name, self.port, self._output = name, port, folder / f"{name}.log"
         self._command = [*PROGRAM, "serve", "--port", str(self.port), "--fleet", url, "--node", name]
         self._process: subprocess.Popen[bytes] | None = None
         self.client = AsyncClient(port=self.port, timeout=15)
@@ -527,14 +527,14 @@ async def propagation(field: Field, changes: int, chance: random.Random) -> list
 
 
 @contextlib.contextmanager
-def machines(folder: Path, nodes: int, slack: float) -> Iterator[Field]:
+def machines(folder: Path, ports: Ports, nodes: int, slack: float) -> Iterator[Field]:
     """Servers, the mesh, and *nodes*, which are started later: all are killed on the way out."""
-    routes = [free_port() for _ in range(3)]
+    routes = [ports.take() for _ in range(3)]
     listed = ",".join(f"nats://127.0.0.1:{port}" for port in routes)
-    servers = [Server(f"s{number + 1}", folder, route, listed) for number, route in enumerate(routes)]
+    servers = [Server(f"s{number + 1}", folder, ports.take(), route, listed) for number, route in enumerate(routes)]
     names = [f"n{number + 1}" for number in range(nodes)]
     places = [*(f"{name}=127.0.0.1:1" for name in names), *(f"{one.name}=127.0.0.1:{one.port}" for one in servers)]
-    port = free_port()
+    port = ports.take()
     mesh = spawn(
         [*PROGRAM, "mesh", "--nodes", ",".join(places), "--first-port", "0", "--http", "--http-port", str(port)],
         folder / "mesh.log",
@@ -545,7 +545,12 @@ def machines(folder: Path, nodes: int, slack: float) -> Iterator[Field]:
             server.start()
         addresses = asyncio.run(_addresses(field.mesh, port))
         field.nodes = [
-            Node(name, folder, f"nats://{','.join(addresses[name, one.name] for one in servers)}/{BUCKET}?replicas=3")
+            Node(
+                name,
+                folder,
+                ports.take(),
+                f"nats://{','.join(addresses[name, one.name] for one in servers)}/{BUCKET}?replicas=3",
+            )
             for name in names
         ]
         yield field
@@ -642,7 +647,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     end_in_order()
     with (
         tempfile.TemporaryDirectory(prefix="vaurien-chaos-", ignore_cleanup_errors=True) as folder,
-        machines(Path(folder), given.nodes, given.slack) as field,
+        Ports() as ports,
+        machines(Path(folder), ports, given.nodes, given.slack) as field,
     ):
         took = asyncio.run(campaign(field, order, given.seconds, given.changes, chance))
     median, slowest = statistics.median(took), quantile(took, 0.99)

@@ -85,6 +85,31 @@ def free_port() -> int:
         return port
 
 
+class Ports:
+    """Ports of the loopback that are kept for programs of this one until the block ends, also while none has them.
+
+    The system gives them to nobody who asks for any port, nor to a client. Who asks for one of them by its number, with
+    SO_REUSEADDR (socket(7)) as servers do, can listen there.
+    """
+
+    def __init__(self) -> None:
+        self._held = contextlib.ExitStack()
+
+    def __enter__(self) -> Ports:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._held.close()
+
+    def take(self) -> int:
+        """Another one."""
+        held = self._held.enter_context(socket.socket())
+        held.bind(("127.0.0.1", 0))
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # before, it might be given one that others hold
+        port: int = held.getsockname()[1]
+        return port
+
+
 @contextlib.contextmanager
 def started(command: Command) -> Iterator[Process]:
     """The program of *command*, listening; ended on the way out, whatever the way. Raises `BenchmarkError`."""

@@ -14,7 +14,7 @@ from tests import nats_server
 @pytest.mark.slow
 def test_whatever_fails_nothing_outlives_its_time_and_nothing_acknowledged_is_lost(capsys):
     nats_server.program()
-    chaos.main(["--rounds", "1", "--seconds", "2.5", "--changes", "20", "--seed", "7", "--slack", "15"])
+    chaos.main(["--rounds", "1", "--seconds", "2.5", "--changes", "20", "--seed", "7", "--slack", "5"])
     said = capsys.readouterr().out
     assert "; 0 breaches" in said, said
     for disturbance in chaos.DISTURBANCES:
