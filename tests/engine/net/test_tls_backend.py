@@ -175,6 +175,38 @@ def test_a_handshake_that_never_ends():
             assert failed.error.endswith("not done after 0.2 s")
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("shown", ["none", "of another authority"])
+def test_a_backend_that_refuses_the_client_certificate_is_named(authority, ca, tmp_path, version, shown):
+    """By TLS 1.3 it says so when the handshake is done for the proxy, which has sent a request by then."""
+    context = server_context(authority.issue(["db.test"]))
+    context.verify_mode, context.minimum_version, context.maximum_version = ssl.CERT_REQUIRED, version, version
+    context.load_verify_locations(ca)
+    own = {}
+    if shown != "none":
+        pair = Authority.create().issue(["client.test"])
+        (tmp_path / "own.pem").write_bytes(pair.chain + pair.key)
+        own = {"certificate": tmp_path / "own.pem"}
+    with (
+        serving(context, echo) as address,
+        vaurien.Proxy(backend=url(address, ca=ca, server_name="db.test", **own)) as proxy,
+        proxy.fault("latency", name="it", latency=1),
+        socket.create_connection((proxy.host, proxy.port), PATIENCE) as client,
+    ):
+        client.sendall(b"hello")
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
+        until(lambda: any(isinstance(event, Closed) for event in proxy.events))
+        [failed] = [event for event in proxy.events if isinstance(event, Failed)]
+        assert proxy.why("it").undialled == 1
+    alert = "unknown_ca"
+    if shown == "none":
+        alert = "certificate_required" if version is ssl.TLSVersion.TLSv1_3 else "handshake_failure"
+    assert failed.error.startswith(f"handshake with tls://{address[0]}:{address[1]}?")
+    assert failed.error.endswith(f": refused with the alert {alert}")
+    assert failed.where == "tls"
+
+
 def test_a_client_certificate(authority, ca, tmp_path):
     pair = authority.issue(["client.test"])
     own = tmp_path / "client.pem"

@@ -228,6 +228,18 @@ class BackendSetup:
             told = f"handshake with {connection.backend_address}: {error.strerror}{advice}"
             self._tls_failed(told)
 
+    def note_refusal(self) -> None:
+        """Tell of the alert by which a backend that has sent nothing refuses the client's side of the handshake.
+
+        By TLS 1.3 it looks at the proxy's certificate when the handshake is done for the proxy.
+        """
+        from vaurien.engine.net.tls_endpoint import TlsEndpoint
+
+        connection = self._connection
+        refusal = connection.backend.refusal if isinstance(connection.backend, TlsEndpoint) else None
+        if refusal is not None:
+            self._tls_failed(f"handshake with {connection.backend_address}: {refusal.strerror}")
+
     def _late(self) -> None:
         self._timer = None
         connection = self._connection

@@ -631,6 +631,8 @@ class ProxiedConnection:
             self._source_reset(direction)
 
     def _source_reset(self, direction: Direction) -> None:
+        if direction is TO_CLIENT and self.backend_address.tls is not None and not any(self.meter.counts[:2]):
+            BackendSetup(self).note_refusal()
         if direction is TO_CLIENT and self._client_stays:
             self.on(Trigger.BACKEND_LOST)
         else:

@@ -83,6 +83,14 @@ class TlsEndpoint:
         return self._handshaken is not None
 
     @property
+    def refusal(self) -> HandshakeError | None:
+        """The alert with which the peer has ended a connection whose handshake was done here, as TLS 1.3 permits."""
+        if self._failed is None or self.handshake_failure is not None:
+            return None
+        reason = getattr(self._failed, "reason", None) or ""
+        return HandshakeError(self._failed) if _ALERT.fullmatch(reason) else None
+
+    @property
     def holds(self) -> bool:
         """There are bytes, an end or a failure to report, whatever the socket has."""
         if self._incoming.pending or self._decoded or self._eof or self._object.pending():
