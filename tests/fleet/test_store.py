@@ -553,6 +553,12 @@ class Line:
             end.close()
         self._ends.clear()
 
+    def refuse(self, error):
+        """Have the server seem to end all connections because of *error*."""
+        for end in self._ends[::2]:
+            end.write(b"-ERR '%s'\r\n" % error)
+        self.end_connections()
+
     def keep_answers(self):
         self._passes.clear()
 
@@ -676,6 +682,22 @@ def test_an_answer_that_is_late_costs_no_entries(on_a_line):
         assert values(one) == {"late": b"1"}
         assert line.connections == 1
         assert line.kinds(1).count("CONSUMER.CREATE") == 1
+
+    on_a_line(play)
+
+
+def test_a_server_that_ends_a_connection_for_a_reason_is_asked_again(on_a_line):
+    async def play(line, one, other):
+        line.refuse(b"Maximum Connections Exceeded")
+        await other.put("missed", b"1", revision=0)
+        await eventually(lambda: line.connections == 2 and one.trouble is None)
+        assert values(one) == {"missed": b"1"}
+        await one.put("own", b"1", revision=0)
+        await line.cut()
+        await eventually(lambda: one.trouble)
+        await line.open()
+        await eventually(lambda: one.trouble is None)
+        assert set(values(one)) == {"missed", "own"}
 
     on_a_line(play)
 

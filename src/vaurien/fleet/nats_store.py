@@ -15,6 +15,7 @@ import asyncio
 import collections
 import contextlib
 import dataclasses
+import functools
 import math
 import random
 import ssl
@@ -200,6 +201,8 @@ class NatsStore:
         self._error: Exception | None = None
         self._connections = 0
         """How many there have been."""
+        self._over = False
+        """The client has ended, and makes no other connection."""
         self._complete = False
         """The store has all that is made where it is missing."""
         self._again = asyncio.Event()
@@ -225,33 +228,8 @@ class NatsStore:
     async def open(self) -> None:
         """Connect, make what is missing, and know all entries. Raises `StoreAway`."""
         where = self.where
-        options: dict[str, Any] = {"user_credentials": where.credentials, "nkeys_seed": where.nkey}
-        options["reconnect_time_wait"] = 0.2
-        if where.ca is not None:
-            options["tls"] = ssl.create_default_context(cafile=where.ca)
         try:
-            self._client, self._error = Client(), None
-            connecting = asyncio.create_task(
-                self._client.connect(
-                    list(where.servers),
-                    connect_timeout=1,
-                    allow_reconnect=True,
-                    max_reconnect_attempts=-1,
-                    ping_interval=_PING,
-                    max_outstanding_pings=_UNANSWERED,
-                    error_cb=self._remember,
-                    disconnected_cb=self._gone,
-                    reconnected_cb=self._back,
-                    **{name: value for name, value in options.items() if value is not None},
-                )
-            )
-            try:
-                await asyncio.wait({connecting}, timeout=_CONNECT)
-            finally:
-                await end_tasks(connecting)  # it tries for ever, and may swallow the cancellation of a time-out
-            if connecting.cancelled():
-                raise TimeoutError
-            connecting.result()
+            await self._connect()
             await self._make()
             self._complete = True
             watching = await self._read()
@@ -263,6 +241,43 @@ class NatsStore:
             raise StoreAway(f"no NATS with JetStream at {where}: {_reason(self._error or error)}") from None
         self._set_trouble(None)
         self._following = asyncio.create_task(self._follow(watching))
+
+    async def _connect(self) -> None:
+        """Have a connection, and a client that makes another one when it is lost. Raises what that raises."""
+        where = self.where
+        options: dict[str, Any] = {"user_credentials": where.credentials, "nkeys_seed": where.nkey}
+        options["reconnect_time_wait"] = 0.2
+        if where.ca is not None:
+            options["tls"] = ssl.create_default_context(cafile=where.ca)
+        client, self._error = Client(), None
+        connecting = asyncio.create_task(
+            client.connect(
+                list(where.servers),
+                connect_timeout=1,
+                allow_reconnect=True,
+                max_reconnect_attempts=-1,
+                ping_interval=_PING,
+                max_outstanding_pings=_UNANSWERED,
+                error_cb=self._remember,
+                disconnected_cb=self._gone,
+                reconnected_cb=self._back,
+                closed_cb=functools.partial(self._ended, client),
+                **{name: value for name, value in options.items() if value is not None},
+            )
+        )
+        try:
+            try:
+                await asyncio.wait({connecting}, timeout=_CONNECT)
+            finally:
+                await end_tasks(connecting)  # it tries for ever, and may swallow the cancellation of a time-out
+            if connecting.cancelled():
+                raise TimeoutError
+            connecting.result()
+        except BaseException:
+            with contextlib.suppress(*_GONE):
+                await client.close()
+            raise
+        self._client, self._over = client, False
 
     async def close(self) -> None:
         """End the connection."""
@@ -407,6 +422,8 @@ class NatsStore:
 
     async def _read_or_make(self) -> Any:
         """Read; make first what is to be read where it is missing."""
+        if self._over:
+            await self._connect()
         try:
             return await self._read()
         except nats.js.errors.NotFoundError:  # a server that came back without its files
@@ -485,6 +502,13 @@ class NatsStore:
     async def _back(self) -> None:
         self._connections += 1
         self._again.set()
+
+    async def _ended(self, client: Client) -> None:
+        """A server has refused the connection by an error of the protocol: for the client library that is the end."""
+        if client is self._client:
+            self._over = True
+            self._connections += 1
+            self._again.set()
 
     def _set_trouble(self, trouble: str | None) -> None:
         news = (self._trouble is None) != (trouble is None)
