@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
+import ssl
 
 import pytest
 
@@ -256,6 +258,27 @@ def test_all_workers_warn_once_of_what_a_proxy_has(workers, echo, told, expired)
         await hub.update("warns", changing(enabled=False))
         await hub.update("warns", changing(enabled=True))
         assert sorted(warnings()[3:]) == ["backend certificate", "tls"]
+
+    workers.run(play)
+
+
+def test_all_workers_tell_once_that_a_changed_certificate_cannot_be_used(workers, echo, told, expired, tmp_path):
+    own = tmp_path / "own.pem"
+    shutil.copy(expired, own)
+    client = ssl.create_default_context()
+    client.check_hostname, client.verify_mode = False, ssl.CERT_NONE
+
+    async def play(hub):
+        proxy = await hub.create(config("renewed", backend=echo, tls=(str(own),)))
+        for times in (1, 2):
+            own.write_text("no certificate" * times)
+            for _ in range(MANY):
+                reader, writer = await asyncio.open_connection(proxy.address.host, proxy.address.port, ssl=client)
+                assert await ask((reader, writer)) == b"hello"
+                writer.close()
+            await proxy.figures()  # with it come the events of before
+            unusable = [event for event in told.of(events.Failed) if "what was there before" in event.error]
+            assert len(unusable) == times
 
     workers.run(play)
 

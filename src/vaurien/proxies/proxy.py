@@ -200,8 +200,8 @@ class TcpProxy:
         )
         state.client_tls = self._client_tls
         if self._client_tls is not None:
-            self._client_tls.unusable = lambda reason: state.events.emit(
-                events.Failed, connection=0, where="tls", error=reason
+            self._client_tls.unusable = lambda reason, files: state.events.emit(
+                events.Failed, connection=0, where="tls", error=reason, once=files
             )
         return ProxyServer(state, self._bind, self.config.max_connections, self._expire)
 

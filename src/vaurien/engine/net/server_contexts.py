@@ -64,12 +64,12 @@ class ServerContexts:
     Making it reads all files, and makes no certificate: that waits for the first client. Raises `OptionError` for one
     that cannot be used, and `VaurienError` without the extra ``tls``. Files that have changed are read again for the
     next client. If they cannot be used, as while one of a pair is written, clients get what they got before, and
-    *unusable* is called with the reason.
+    *unusable* is called with the reason, and with a name for this state of the files, the same in each process.
     """
 
     def __init__(self, settings: ClientTls, authority: LoadAuthority) -> None:
         tls.require()
-        self.unusable: Callable[[str], None] = lambda _: None
+        self.unusable: Callable[[str, str], None] = lambda _reason, _state: None
         self.settings = settings
         self._authority = authority
         self._auto = settings.certificates == (AUTO,)
@@ -197,7 +197,7 @@ class ServerContexts:
             self._check()
         except VaurienError as error:
             self._own, self._contexts = before
-            self.unusable(f"{error}; clients get what was there before")
+            self.unusable(f"{error}; clients get what was there before", f"tls files {self._tried}")
 
     def _pair(self, name: str, here: str, flaw: Flaw | None) -> Pair:
         names = [name] if name != here else [here, "localhost"]
