@@ -1071,6 +1071,23 @@ def test_http_detects_http2_by_itself(server_first: bool, cut: int) -> None:
         assert not proxy.events.of(ProtocolLost)
 
 
+@pytest.mark.parametrize(("direction", "size"), [(TO_CLIENT, 1), (TO_CLIENT, 8), (TO_BACKEND, 1), (TO_BACKEND, 3)])
+def test_http_detects_http2_while_the_other_side_has_sent_too_little_to_tell(direction: Direction, size: int) -> None:
+    with sides(protocol="http", greeted=False) as (proxy, client, server):
+        begins, decides = (client, server) if direction is TO_BACKEND else (server, client)
+        whole = {client: h2.PREFACE + h2.settings([]), server: h2.settings([])}
+        begins.sock.sendall(whole[begins][:size])
+        proxy.until(lambda: any(one.links and one.links[direction].withheld == size for one in proxy.proxy.live))
+        decides.sock.sendall(whole[decides])
+        begins.sock.sendall(whole[begins][size:])
+        assert read(server.sock, 24) == h2.PREFACE
+        for one in (server, client):
+            assert h2.pairs(one.hears(h2.SETTINGS, 0).payload) == [(Setting.HEADER_TABLE_SIZE, 0)]
+        client.ask(1)
+        assert server.hears_head(1) == ASKED
+        assert not proxy.events.of(ProtocolLost)
+
+
 @pytest.mark.parametrize("server_first", [True, False])
 def test_http_detects_http2_in_more_than_a_step_takes(server_first: bool) -> None:
     with sides(protocol="http", greeted=False) as (proxy, client, server):

@@ -127,7 +127,7 @@ class HttpFramer(Framer):
     def _peek(self, direction: Direction, read: Reader, count: int) -> Generator[Step, None, bytes]:
         self._deciding.add(direction)
         data = yield from read.peek(count)
-        self._deciding.remove(direction)
+        self._deciding.discard(direction)
         return data
 
     def _begins(self, direction: Direction, read: Reader, text: bytes) -> Generator[Step, None, bool]:
@@ -141,6 +141,7 @@ class HttpFramer(Framer):
         """Leave everything that follows to HTTP/2, after an upgrade with the client's *settings*."""
         from vaurien.protocols.http2.framer import Http2Framer  # most connections need none
 
+        self._deciding.clear()  # what came from the other side, too little to decide by, is for HTTP/2 as well
         if self.successor is None:
             self.successor = framer = Http2Framer()
             if settings is not None:
