@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.http2 import ASKED, FAST, OK, Frame, Side, block, fault, greet, sides
 from tests.running import Running, backend, nothing_comes, pair, read, read_all, running
 from vaurien.behaviors.error import ErrorBehavior
+from vaurien.engine.filters import stream_tracker
 from vaurien.engine.filters.message_filter import MessageFilters
 from vaurien.events import Closed, Event, Failed, Injected, MixHit, Observer, ProtocolLost
 from vaurien.framing import Head, Part, Reply
@@ -1086,6 +1087,29 @@ def test_http_detects_http2_while_the_other_side_has_sent_too_little_to_tell(dir
         client.ask(1)
         assert server.hears_head(1) == ASKED
         assert not proxy.events.of(ProtocolLost)
+
+
+def test_what_was_held_until_http2_was_told_goes_through_faults_on_bytes_in_order(monkeypatch) -> None:
+    """It takes so long that others run in between."""
+    monkeypatch.setattr(stream_tracker, "LONG", 0.0)
+    late = Fault("late", "latency", {"latency": 1}, Stream.UPSTREAM)
+    with sides(late, protocol="http", greeted=False) as (_, client, server):
+        asked = b"".join(h2.headers(stream, block(*FAST), end=True) for stream in range(1, 41, 2))
+        client.sock.sendall(h2.PREFACE + h2.settings([]) + asked)
+        assert read(server.sock, 24) == h2.PREFACE
+        assert h2.pairs(server.hears(h2.SETTINGS, 0).payload) == [(Setting.HEADER_TABLE_SIZE, 0)]
+        for stream in range(1, 41, 2):
+            assert server.hears_head(stream) == FAST
+
+
+def test_part_of_a_frame_goes_through_faults_on_bytes_before_the_end() -> None:
+    with sides(Fault("late", "latency", {"latency": 1}, Stream.UPSTREAM)) as (_, client, server):
+        client.ask(1, end=False)
+        assert server.hears_head(1) == ASKED
+        part = h2.data(1, b"not all of this", end=True)[:-1]
+        client.sock.sendall(part)
+        client.sock.shutdown(socket.SHUT_WR)
+        assert read_all(server.sock) == part
 
 
 @pytest.mark.parametrize("server_first", [True, False])

@@ -256,18 +256,18 @@ class StreamTracker(ExchangeTracker):
         self._flush_other(direction)
         return b""
 
-    async def _go_on(self, direction: Direction, pieces: Iterator[Piece]) -> None:
+    async def _go_on(self, direction: Direction, pieces: Iterator[Piece], *, done: bool = False) -> None:
         """Take the rest of *pieces*, and let other connections run in between.
 
         Meanwhile it sends what goes through the filters: as hooks behind this one they would be thousands.
         """
-        done, late = False, self._late[direction]
+        late = self._late[direction]
         self._goes_on[direction] = True
         try:
             while (not done or late) and not self.connection.ending:
                 self._flush()
-                await asyncio.sleep(0)
                 if not done:
+                    await asyncio.sleep(0)
                     done = self._route(direction, pieces)
                 while late:
                     await self._through_filters(direction, *late.popleft())
@@ -280,16 +280,22 @@ class StreamTracker(ExchangeTracker):
         await self._until_room(direction)
 
     async def feed(self, direction: Direction, data: bytes) -> None:
-        pieces = self._pieces(direction, data)
-        if not self._route(direction, pieces):
-            await self._go_on(direction, pieces)
-            return
-        self._flush()
-        self._flush_other(direction)
-        await self._until_room(direction)
+        await self._take_within_hook(direction, self._pieces(direction, data))
 
     async def _process(self, direction: Direction, pieces: list[Piece], first: int, *, more: bool = False) -> None:
-        self._route(direction, iter(pieces[first:]))
+        await self._take_within_hook(direction, iter(pieces[first:]))
+
+    async def _take_within_hook(self, direction: Direction, pieces: Iterator[Piece]) -> None:
+        """Take *pieces* within a hook on the bytes of *direction*, which sends what goes through the filters itself.
+
+        As hooks of its own that would come behind this one, and behind what is sent by it later.
+        """
+        self._goes_on[direction] = True
+        done = self._route(direction, pieces)
+        if not done or self._late[direction]:
+            await self._go_on(direction, pieces, done=done)
+            return
+        self._goes_on[direction] = False
         self._flush()
         self._flush_other(direction)
         await self._until_room(direction)
