@@ -702,6 +702,19 @@ def test_a_server_that_ends_a_connection_for_a_reason_is_asked_again(on_a_line):
     on_a_line(play)
 
 
+def test_who_listens_is_told_on_where_a_server_has_ended_the_connection(on_a_line):
+    async def play(line, one, other):
+        heard = await one.listen("events")
+        line.refuse(b"Maximum Connections Exceeded")
+        await eventually(lambda: line.connections == 2 and one.trouble is None)
+        await one.put("flushed", b"1", revision=0)  # the server knows all that was asked before
+        other.tell("events.x", b"hello")
+        assert await anext(heard) == b"hello"
+        await heard.aclose()
+
+    on_a_line(play)
+
+
 def test_a_failure_that_nobody_expects_of_the_client_library_ends_nothing(on_a_line, monkeypatch):
     """It raises InvalidStateError, say, where two of its time-outs meet."""
     from nats.js.kv import KeyValue

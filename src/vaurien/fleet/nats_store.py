@@ -33,6 +33,7 @@ import nats.js.errors
 import nkeys
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import JetStreamContext, api
 from nats.js.kv import KeyValue
 
@@ -198,6 +199,7 @@ class NatsStore:
         self._reading: set[asyncio.Task[Any]] = set()
         """Of them the newest counts: the others wait for answers that were lost with their connections."""
         self._telling: set[asyncio.Task[None]] = set()
+        self._listeners: set[_Listener] = set()
         self._error: Exception | None = None
         self._connections = 0
         """How many there have been."""
@@ -273,6 +275,8 @@ class NatsStore:
             if connecting.cancelled():
                 raise TimeoutError
             connecting.result()
+            for listener in tuple(self._listeners):
+                await listener.subscribe(client)
         except BaseException:
             with contextlib.suppress(*_GONE):
                 await client.close()
@@ -696,26 +700,41 @@ class NatsStore:
 
     async def listen(self, subject: str) -> AsyncGenerator[bytes, None]:
         """What is told from now on, also after the store was away. Raises `StoreAway`."""
-        heard: asyncio.Queue[bytes] = asyncio.Queue(BEHIND)
-
-        async def hear(message: Msg) -> None:
-            if not heard.full():
-                heard.put_nowait(message.data)
-
-        client = self._client
-        if client is None or not client.is_connected:
-            raise StoreAway(f"NATS at {self.where} is away")
+        listener = _Listener(f"vaurien.{self.where.bucket}.{subject}.>")
+        client = self._connected()
         try:
-            listening = await client.subscribe(f"vaurien.{self.where.bucket}.{subject}.>", cb=hear)
+            await listener.subscribe(client)
             await client.flush(1)
         except _GONE as error:
             raise StoreAway(f"NATS at {self.where} does not answer: {_reason(error)}") from None
+        self._listeners.add(listener)
 
         async def end() -> None:
-            with contextlib.suppress(*_GONE):
-                await listening.unsubscribe()
+            self._listeners.discard(listener)
+            await listener.end()
 
-        return until_closed(heard, end)
+        return until_closed(listener.heard, end)
+
+
+class _Listener:
+    """Hears what is told on *subject*, by one client after the other."""
+
+    def __init__(self, subject: str) -> None:
+        self.heard: asyncio.Queue[bytes] = asyncio.Queue(BEHIND)
+        self._subject = subject
+        self._subscription: Subscription | None = None
+
+    async def subscribe(self, client: Client) -> None:
+        self._subscription = await client.subscribe(self._subject, cb=self._hear)
+
+    async def _hear(self, message: Msg) -> None:
+        if not self.heard.full():
+            self.heard.put_nowait(message.data)
+
+    async def end(self) -> None:
+        if self._subscription is not None:
+            with contextlib.suppress(*_GONE):
+                await self._subscription.unsubscribe()
 
 
 async def _stop(watcher: Any) -> None:
