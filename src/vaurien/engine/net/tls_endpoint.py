@@ -18,6 +18,7 @@ socket: *plain* may be any endpoint.
 from __future__ import annotations
 
 import contextlib
+import errno
 import re
 import ssl
 from collections.abc import Callable
@@ -61,6 +62,7 @@ class TlsEndpoint:
         self._unsent = bytearray()
         self._eof = False  # of the socket, behind which the last records may still be in `_incoming`
         self._failed: OSError | None = None
+        self._lost: OSError | None = None  # how the socket has failed while the end was sent: the system tells it once
         self._ending = False  # the end is to be sent, as soon as there was a handshake
         self._end_sent = False
         self.handshake_failure: HandshakeError | None = None
@@ -165,6 +167,8 @@ class TlsEndpoint:
         size = self.plain.recv_into(scratch)
         if size:
             self._incoming.write(scratch[:size])
+        elif self._lost is not None:
+            raise self._lost
         else:
             self._eof = True
             self._incoming.write_eof()
@@ -224,8 +228,9 @@ class TlsEndpoint:
         # Tickets go out now, not with the first answer: they acknowledge Finished, behind which Nagle holds a request.
         try:
             self._flush()
-        except OSError:  # reading from it will say so
-            return
+        except OSError as error:
+            if error.errno != errno.EPIPE:  # which says that an end came before it
+                self._lost = error
 
     def _notify(self) -> None:
         if self._incoming.pending or self._object.pending():
