@@ -306,6 +306,13 @@ def test_a_server_that_is_killed_comes_back_with_everything(tmp_path):
         asyncio.run(asyncio.wait_for(play(), 60))
 
 
+async def closed(*ends):
+    for end in ends:
+        end.close()
+        with contextlib.suppress(OSError):
+            await end.wait_closed()
+
+
 class Way:
     """A way to *server* on which it is killed once a client has sent so many *writes* to its bucket, if any."""
 
@@ -335,10 +342,7 @@ class Way:
                     break
             up.close()
             await answers
-        for end in ends:
-            end.close()
-            with contextlib.suppress(OSError):
-                await end.wait_closed()
+        await closed(*ends)
 
     async def _answer(self, reader, writer):
         with contextlib.suppress(OSError):
@@ -584,10 +588,7 @@ class Line:
                 up.write(data)
         answers.cancel()
         await asyncio.wait([answers])
-        for end in (writer, up):
-            end.close()
-            with contextlib.suppress(OSError):
-                await end.wait_closed()
+        await closed(writer, up)
 
     async def _answer(self, reader, writer):
         with contextlib.suppress(OSError):

@@ -373,7 +373,10 @@ class ExchangeTracker:
     # Bytes in: at once where nothing waits, otherwise by a coroutine that acts on the link.
 
     def _takes_in_steps(self, direction: Direction, data: bytes) -> bool:
-        """Whether *data*, which is `_LARGE`, may hold thousands of messages: it is taken by a coroutine then."""
+        """Whether *data*, which is `_LARGE`, may hold thousands of messages: it is taken by a coroutine then.
+
+        Where it is inside of one instead, the next chunk may be so, too, and pass without a copy.
+        """
         side = self.up if direction is TO_BACKEND else self.down
         if self.framing.lost is not None:
             return False

@@ -197,14 +197,9 @@ class StreamTracker(ExchangeTracker):
 
     def take_requests(self, chunk: memoryview) -> bytes | memoryview:
         if len(chunk) > _LARGE and not (self.up.filters or self.connection.ending):
-            size, leaving, before = self.framing.pass_bulk(TO_BACKEND, chunk)
-            self.up.link.expect_bulk(copied=size < len(chunk))
-            self._fed += size
-            if size == len(chunk) and not before:
-                return chunk[:leaving]
-            if size:
-                self.up.link.write_both(before, chunk[:leaving])
-                chunk = chunk[size:]
+            leaving, chunk = self._pass_bulk(TO_BACKEND, chunk)
+            if not chunk:
+                return leaving
         at_once = self._draws_at_once and not (self.up.filters or self.down.filters or self.connection.ending)
         if not at_once or len(chunk) > _LARGE:
             return self._take_all(TO_BACKEND, chunk)
@@ -231,13 +226,9 @@ class StreamTracker(ExchangeTracker):
         if self.down.filters or self.connection.ending:
             return self._take_all(TO_CLIENT, chunk)
         if len(chunk) > _LARGE:
-            size, leaving, before = self.framing.pass_bulk(TO_CLIENT, chunk)
-            self.down.link.expect_bulk(copied=size < len(chunk))
-            if size == len(chunk) and not before:
-                return chunk[:leaving]
-            if size:
-                self.down.link.write_both(before, chunk[:leaving])
-                chunk = chunk[size:]
+            leaving, chunk = self._pass_bulk(TO_CLIENT, chunk)
+            if not chunk:
+                return leaving
             if len(chunk) > _LARGE:
                 return self._take_all(TO_CLIENT, chunk)
         data = chunk.tobytes()
@@ -246,6 +237,20 @@ class StreamTracker(ExchangeTracker):
             return data
         self._emit(TO_CLIENT, data[:size], None)
         return self._take_all(TO_CLIENT, chunk[size:])
+
+    def _pass_bulk(self, direction: Direction, chunk: memoryview) -> tuple[memoryview, memoryview]:
+        """Take the bulk at the front of *chunk*; returns what of it is still to be sent, and what is left to take."""
+        link = self.connection_direction(direction).link
+        size, leaving, before = self.framing.pass_bulk(direction, chunk)
+        rest = chunk[size:]
+        link.expect_bulk(copied=bool(rest))
+        if direction is TO_BACKEND:
+            self._fed += size
+        if not (before or rest):
+            return chunk[:leaving], rest
+        if size:
+            link.write_both(before, chunk[:leaving])
+        return chunk[:0], rest
 
     def _take_all(self, direction: Direction, chunk: memoryview) -> bytes:
         pieces = self._pieces(direction, chunk.tobytes())
