@@ -381,8 +381,9 @@ class ExchangeTracker:
         if self.framing.lost is not None:
             return False
         if self.framing.inside_message(direction, len(data)):
-            side.fast_path = self._more_of_request if direction is TO_BACKEND else self._more_of_response
-            side.link.expect_bulk(copied=False)
+            if not side.filters:  # they would get a copy
+                side.fast_path = self._more_of_request if direction is TO_BACKEND else self._more_of_response
+                side.link.expect_bulk(copied=False)
             return False
         side.link.run(self._feed_in_steps(direction, data))
         return True
